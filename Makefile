@@ -83,9 +83,9 @@ clean:  ## remove caches and builds; .venv, runs and captures stay
 # (--only-binary), so no file arrives that has no hash in the lock.
 $(STAMP): | $(BIN)/python
 	@echo 'setup: installing $(LOCK) into $(VENV), once per lock; about 250 MB the first time'
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input \
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-input \
 		--no-deps --only-binary :all: --require-hashes -r $(LOCK)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input \
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-input \
 		--no-deps --no-build-isolation --editable .
 	@rm -f $(VENV)/.setup-*
 	@touch $@
