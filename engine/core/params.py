@@ -1,0 +1,183 @@
+"""Which numbers steer the core? Every parameter once: default, bounds, unit, meaning.
+
+The kernel's parameter record, the pydantic models of engine/config.py and the reference in docs/
+are made from PARAMETERS. Changing a value compiles nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from engine.core.columns import N_FAMILY_PARAMS
+from engine.core.routes import N_FAMILIES, N_HORIZONS
+
+
+class Parameter(NamedTuple):
+    """One scalar: section and name in TOML, default (int or float decides the type), bounds."""
+
+    section: str
+    name: str
+    default: int | float | bool
+    low: float
+    high: float
+    unit: str
+    doc: str
+
+    @property
+    def field(self) -> str:
+        return f"{self.section}_{self.name}"
+
+
+S: Final = 1_000_000_000  # ns in a second
+
+PARAMETERS: Final[tuple[Parameter, ...]] = (
+    # evaluation
+    Parameter("evaluation", "interval_ns", S, 50_000_000, 3600 * S, "ns", "evaluation timer"),
+    Parameter("evaluation", "max_entries", 1, 0, 64, "", "entries that may leave per evaluation"),
+    Parameter("evaluation", "warmup_ns", 60 * S, 0, 86_400 * S, "ns",
+              "no entries before this much of the stream was seen"),
+    # records
+    Parameter("records", "candidates_top", 3, 0, 64, "", "best candidates kept per symbol"),
+    Parameter("records", "candidates_sample", 16, 0, 1_000_000, "",
+              "of the rest one in so many is kept (0: none), drawn from the counter generator"),
+    Parameter("records", "equity_interval_ns", 60 * S, S, 86_400 * S, "ns", "equity rows"),
+    Parameter("records", "health_interval_ns", 60 * S, S, 86_400 * S, "ns", "health rows"),
+    # data and readiness
+    Parameter("readiness", "book_age_max_ns", 10 * S, 0, 3600 * S, "ns",
+              "book older than this blocks entries"),
+    Parameter("readiness", "spread_max_bps", 30.0, 0.0, 10_000.0, "bps", "spread cap"),
+    Parameter("readiness", "touch_multiple", 1.0, 0.0, 1000.0, "",
+              "quantity at the touch must be this many times our order"),
+    Parameter("readiness", "freshness_tape_ns", 30 * S, 0, 3600 * S, "ns",
+              "trades older than this make a tape route stale"),
+    Parameter("readiness", "freshness_passive_ns", 45 * S, 0, 3600 * S, "ns",
+              "book older than this makes a passive route stale"),
+    Parameter("readiness", "fill_prob_min", 0.10, 0.0, 1.0, "0..1", "below: FILL_UNLIKELY"),
+    Parameter("readiness", "queue_wait_max_s", 300.0, 0.0, 1e6, "s", "above: QUEUE_TOO_LONG"),
+    Parameter("readiness", "capturable_min", 0.05, 0.0, 1.0, "0..1", "below: MOVE_TOO_SMALL"),
+    Parameter("readiness", "net_min_bps", 0.5, -10_000.0, 10_000.0, "bps",
+              "net edge a candidate must exceed"),
+    Parameter("readiness", "exit_drag_max_bps", 100.0, 0.0, 10_000.0, "bps",
+              "stressed exit above this: EXIT_INFEASIBLE"),
+    # regime
+    Parameter("regime", "depth_min", 2_000.0, 0.0, 1e12, "quote",
+              "notional within 25 bps, smaller side, below: LOW_LIQUIDITY"),
+    Parameter("regime", "spread_low_liquidity_bps", 25.0, 0.0, 10_000.0, "bps",
+              "spread above: LOW_LIQUIDITY"),
+    Parameter("regime", "jump_z_chaos", 8.0, 0.0, 1e6, "sd", "jump above: CHAOS"),
+    Parameter("regime", "spread_blowout", 6.0, 1.0, 1e6, "",
+              "spread over its mean above: CHAOS"),
+    Parameter("regime", "one_way", 0.97, 0.0, 1.0, "", "flow imbalance over 1 m above: CHAOS"),
+    Parameter("regime", "vol_percentile_high", 0.90, 0.0, 1.0, "0..1", "above: HIGH_VOLATILITY"),
+    Parameter("regime", "drift_t_trend", 2.5, 0.0, 1e6, "t", "15 m drift above: TREND"),
+    Parameter("regime", "hysteresis", 0.8, 0.1, 1.0, "",
+              "a regime is left when its measure falls below this share of its threshold"),
+    Parameter("regime", "dwell_ns", 10 * S, 0, 3600 * S, "ns",
+              "shortest stay, except into CHAOS and LOW_LIQUIDITY"),
+    # economics
+    Parameter("costs", "buffer_bps", 0.5, 0.0, 1000.0, "bps", "safety buffer"),
+    Parameter("costs", "adverse_share", 0.25, 0.0, 10.0, "",
+              "adverse selection of a maker fill as share of the half spread plus fast volatility"),
+    Parameter("costs", "slippage_residual_bps", 0.2, 0.0, 1000.0, "bps",
+              "added to a taker's book walk (realised minus walked)"),
+    Parameter("costs", "impact_gamma", 1.0, 0.0, 100.0, "",
+              "square-root impact beyond the book we see"),
+    Parameter("costs", "latency_ns", 50_000_000, 0, 60 * S, "ns",
+              "assumed decision-to-book delay, for its cost"),
+    Parameter("costs", "stress_depth", 0.5, 0.01, 1.0, "", "share of depth left in a stressed exit"),
+    Parameter("costs", "stress_spread", 2.0, 1.0, 100.0, "", "spread multiple in a stressed exit"),
+    Parameter("costs", "exit_maker_share", 0.0, 0.0, 1.0, "0..1",
+              "share of exits assumed to leave as maker"),
+    # sizing and capital
+    Parameter("capital", "base_fraction", 0.05, 0.0, 1.0, "0..1",
+              "share of free capital for an edge of `edge_full_bps`"),
+    Parameter("capital", "edge_full_bps", 10.0, 0.01, 10_000.0, "bps", "edge at which size is full"),
+    Parameter("capital", "order_max", 1_000_000_000_000, 1, 1 << 60, "money", "largest order"),
+    Parameter("capital", "reserve_fraction", 0.02, 0.0, 1.0, "0..1", "cash never committed"),
+    Parameter("capital", "stress_loss", 0.02, 0.0, 1.0, "0..1",
+              "share of a position's value set aside as stress loss"),
+    Parameter("capital", "equity_fixed", 0, 0, 1 << 60, "money",
+              "pins equity for research runs; 0: equity from balances and marks"),
+    # risk
+    Parameter("risk", "exposure_max", 0.80, 0.0, 10.0, "of equity", "all positions and entries"),
+    Parameter("risk", "symbol_max", 0.30, 0.0, 10.0, "of equity", "one symbol"),
+    Parameter("risk", "open_orders_max", 8, 0, 64, "", "working orders"),
+    Parameter("risk", "orders_per_minute", 30, 0, 100_000, "", "entries per rolling minute"),
+    Parameter("risk", "daily_loss_max", 0.05, 0.0, 1.0, "of equity", "loss of the UTC day: HALT"),
+    Parameter("risk", "drawdown_max", 0.20, 0.0, 1.0, "of peak", "drawdown: HALT"),
+    Parameter("risk", "price_band_bps", 100.0, 0.0, 10_000.0, "bps", "limit price away from mid"),
+    Parameter("risk", "throttle_loss_1h", 0.02, 0.0, 1.0, "of equity",
+              "realised loss in an hour that halves size; twice this stops entries"),
+    Parameter("risk", "rate_reserve", 40.0, 0.0, 1000.0, "points",
+              "venue counter kept free for cancels and protection"),
+    Parameter("risk", "rate_threshold", 125.0, 0.0, 10_000.0, "points", "venue counter limit"),
+    Parameter("risk", "rate_decay", 2.34, 0.0, 1000.0, "points/s", "venue counter decay"),
+    # planning and order life
+    Parameter("orders", "maker_window_ns", 30 * S, S, 86_400 * S, "ns", "life of a resting entry"),
+    Parameter("orders", "life_min_ns", 5 * S, 0, 3600 * S, "ns", "not moved before this age"),
+    Parameter("orders", "moves_max", 3, 0, 100, "", "amends of one entry"),
+    Parameter("orders", "move_ticks", 2, 1, 1_000_000, "ticks", "best bid moved by this: follow"),
+    Parameter("orders", "taker_fallback", False, 0, 1, "", "re-price as taker when the window ends"),
+    Parameter("orders", "reply_timeout_ns", 10 * S, S, 3600 * S, "ns", "then the order is SUSPECT"),
+    Parameter("orders", "take_slippage_bps", 5.0, 0.0, 1000.0, "bps",
+              "limit of a taking entry beyond the ask"),
+    # protection and exits
+    Parameter("exits", "stop_vol_multiple", 3.0, 0.1, 100.0, "",
+              "initial stop: this many times vol over the horizon"),
+    Parameter("exits", "stop_min_bps", 15.0, 0.1, 10_000.0, "bps", "never tighter"),
+    Parameter("exits", "stop_max_bps", 150.0, 0.1, 10_000.0, "bps", "never wider"),
+    Parameter("exits", "trail_start_bps", 20.0, 0.0, 10_000.0, "bps", "gain at which trailing starts"),
+    Parameter("exits", "trail_atr_multiple", 3.0, 0.1, 100.0, "", "trail distance in ATR"),
+    Parameter("exits", "trail_min_bps", 15.0, 0.1, 10_000.0, "bps", "trail never tighter"),
+    Parameter("exits", "trail_max_bps", 150.0, 0.1, 10_000.0, "bps", "trail never wider"),
+    Parameter("exits", "trail_step_bps", 3.0, 0.0, 10_000.0, "bps", "smallest move of the stop"),
+    Parameter("exits", "target_vol_multiple", 1.0, 0.0, 100.0, "",
+              "target: fees + slippage + buffer + this times vol over the horizon"),
+    Parameter("exits", "target_style", 0, 0, 1, "code",
+              "0: pull the stop up below the target (never uncovered); 1: sell at market"),
+    Parameter("exits", "time_multiple", 3.0, 0.1, 1000.0, "", "time exit after so many horizons"),
+    Parameter("exits", "slippage_bps", 10.0, 0.0, 1000.0, "bps",
+              "bound of the first marketable exit; doubles per retry"),
+    Parameter("exits", "unprotected_max_ns", 5 * S, 0, 3600 * S, "ns",
+              "uncovered longer: EXIT_COVERAGE_MISSING and a marketable exit"),
+)
+
+# Per family and regime: 1 allows. Rows: FAMILY_*, columns: REGIME_* (UNKNOWN never trades).
+N_REGIMES: Final = 6
+
+FAMILY_FIELDS: Final = (
+    ("family_enabled", "<i8", (N_FAMILIES,)),
+    ("family_params", "<f8", (N_FAMILIES, N_FAMILY_PARAMS)),
+    ("family_half_life_s", "<f8", (N_FAMILIES,)),
+    ("family_net_min_bps", "<f8", (N_FAMILIES,)),  # added to readiness.net_min_bps
+    ("family_tape", "<i8", (N_FAMILIES,)),  # 1: needs fresh trades
+    ("family_taker", "<i8", (N_FAMILIES,)),  # 1: may take liquidity
+    ("regime_allows", "<i8", (N_FAMILIES, N_REGIMES)),
+    ("horizon_enabled", "<i8", (N_HORIZONS,)),
+    ("n_fee_tiers", "<i8"),
+    ("fee_volume", "<i8", (16,)),  # money, 30-day volume from which the tier holds
+    ("fee_maker_e6", "<i8", (16,)),  # 1/100 bps
+    ("fee_taker_e6", "<i8", (16,)),
+    ("seed", "<i8"),
+)
+
+PARAMS: Final = np.dtype(
+    [(each.field, "<f8" if isinstance(each.default, float) else "<i8") for each in PARAMETERS]
+    + list(FAMILY_FIELDS)
+)
+
+
+def default_params() -> np.ndarray:
+    """PARAMS[1] with every scalar at its default; families and fees are filled by theses.py and
+    engine/config.py."""
+    params = np.zeros(1, PARAMS)
+    for each in PARAMETERS:
+        params[0][each.field] = each.default
+    return params
+
+
+def parameter_reference() -> list[dict[str, Any]]:
+    """One dict per parameter, for docs and `config schema`."""
+    return [each._asdict() | {"key": f"{each.section}.{each.name}"} for each in PARAMETERS]

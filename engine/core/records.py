@@ -1,0 +1,349 @@
+"""What does a run write down? One definition per table: columns, units, meaning; and all codes.
+
+The numpy record types, the Arrow schemas, the docs and the readers are all made from TABLES below.
+Every column is int64 or float64, so that a row has one bit pattern and no hidden padding.
+Estimates are floats in basis points of the mid; prices are ticks, quantities lots, money 1e-8 of
+the quote currency, times ns since the epoch (UTC).
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import numpy as np
+
+
+class Column(NamedTuple):
+    """One column of a table: name, "i8" or "f8", unit, meaning."""
+
+    name: str
+    type: str
+    unit: str
+    doc: str
+
+
+# --- outcome codes -----------------------------------------------------------------------------
+EXECUTE: Final = 1
+SKIP: Final = 2
+NONE: Final = 3
+OUTCOME_NAMES: Final = {EXECUTE: "execute", SKIP: "skip", NONE: "none"}
+
+ALLOW: Final = 1
+VETO: Final = 2  # this candidate
+HALT: Final = 3  # all entries
+VERDICT_NAMES: Final = {ALLOW: "allow", VETO: "skip", HALT: "halt"}
+
+# --- reason codes: stable integers, one sentence each for people ---------------------------------
+OK: Final = 0
+DATA_STALE: Final = 1
+BOOK_UNVERIFIED: Final = 2
+SPREAD_TOO_WIDE: Final = 3
+L3_UNRELIABLE: Final = 4
+NOT_ENOUGH_HISTORY: Final = 5
+REGIME_BLOCKED: Final = 6
+CHAOS_BLOCKED: Final = 7
+IGNITION_BLOCKED: Final = 8
+UNIVERSE_EXCLUDED: Final = 9
+QUEUE_TOO_LONG: Final = 10
+FILL_UNLIKELY: Final = 11
+MOVE_TOO_SMALL: Final = 12
+COSTS_EXCEED_MOVE: Final = 13
+EXIT_INFEASIBLE: Final = 14
+TAIL_INADMISSIBLE: Final = 15
+CONFLICT_LANE: Final = 16
+ROUTE_STALE: Final = 17
+GENERATION_MISMATCH: Final = 18
+EPOCH_NOT_VALID: Final = 19
+SIZE_BELOW_MIN: Final = 20
+CAPITAL_EXHAUSTED: Final = 21
+EXPOSURE_CAP: Final = 22
+INVENTORY_CAP: Final = 23
+LOSS_THROTTLE: Final = 24
+RISK_VETO: Final = 25
+MODE_BLOCKED: Final = 26
+SYMBOL_SAFETY: Final = 27
+LEASE_HELD: Final = 28
+ALREADY_IN_POSITION: Final = 29
+ORDER_IN_FLIGHT: Final = 30
+RATE_LIMIT: Final = 31
+RECONCILE_PENDING: Final = 32
+SURFACE_NOT_TRADABLE: Final = 33
+LOST_TO_BETTER: Final = 34
+THESIS_INACTIVE: Final = 35
+FAMILY_DISABLED: Final = 36
+INSTRUMENT_STATUS: Final = 37
+THIN_TOUCH: Final = 38
+N_REASONS: Final = 40
+
+REASONS: Final[dict[int, tuple[str, str]]] = {
+    OK: ("OK", "nothing stood in the way"),
+    DATA_STALE: ("DATA_STALE", "the newest book or trade is older than its limit"),
+    BOOK_UNVERIFIED: ("BOOK_UNVERIFIED", "the book has no verified snapshot, or is crossed"),
+    SPREAD_TOO_WIDE: ("SPREAD_TOO_WIDE", "the spread is above its cap"),
+    L3_UNRELIABLE: ("L3_UNRELIABLE", "the route needs level 3 and its quality is too low"),
+    NOT_ENOUGH_HISTORY: ("NOT_ENOUGH_HISTORY", "too few observations behind a needed feature"),
+    REGIME_BLOCKED: ("REGIME_BLOCKED", "this family does not trade in the present regime"),
+    CHAOS_BLOCKED: ("CHAOS_BLOCKED", "the market is in CHAOS, its subtype blocks the family"),
+    IGNITION_BLOCKED: ("IGNITION_BLOCKED", "the ignition state does not open this family"),
+    UNIVERSE_EXCLUDED: ("UNIVERSE_EXCLUDED", "the symbol is not in the trading universe"),
+    QUEUE_TOO_LONG: ("QUEUE_TOO_LONG", "the expected wait in the queue exceeds the maker window"),
+    FILL_UNLIKELY: ("FILL_UNLIKELY", "the chance of a fill within the window is too small"),
+    MOVE_TOO_SMALL: ("MOVE_TOO_SMALL", "the part of the move we could catch is too small"),
+    COSTS_EXCEED_MOVE: ("COSTS_EXCEED_MOVE", "the move does not pay for its costs"),
+    EXIT_INFEASIBLE: ("EXIT_INFEASIBLE", "leaving through a stressed book would cost too much"),
+    TAIL_INADMISSIBLE: ("TAIL_INADMISSIBLE", "the tail of the outcome is too bad"),
+    CONFLICT_LANE: ("CONFLICT_LANE", "another active candidate claims the same liquidity"),
+    ROUTE_STALE: ("ROUTE_STALE", "an input of this route is older than the route allows"),
+    GENERATION_MISMATCH: ("GENERATION_MISMATCH", "decided in an older generation, not re-checked"),
+    EPOCH_NOT_VALID: ("EPOCH_NOT_VALID", "the data epoch does not allow entries"),
+    SIZE_BELOW_MIN: ("SIZE_BELOW_MIN", "the size is below the venue's minimum"),
+    CAPITAL_EXHAUSTED: ("CAPITAL_EXHAUSTED", "no free capital is left"),
+    EXPOSURE_CAP: ("EXPOSURE_CAP", "total exposure would exceed its cap"),
+    INVENTORY_CAP: ("INVENTORY_CAP", "inventory in this symbol would exceed its cap"),
+    LOSS_THROTTLE: ("LOSS_THROTTLE", "recent losses stopped new entries"),
+    RISK_VETO: ("RISK_VETO", "a risk check refused (the row names it)"),
+    MODE_BLOCKED: ("MODE_BLOCKED", "the engine's mode allows no entries"),
+    SYMBOL_SAFETY: ("SYMBOL_SAFETY", "this symbol is blocked for entries"),
+    LEASE_HELD: ("LEASE_HELD", "somebody else drives this symbol's exits"),
+    ALREADY_IN_POSITION: ("ALREADY_IN_POSITION", "a position in this symbol is open"),
+    ORDER_IN_FLIGHT: ("ORDER_IN_FLIGHT", "an order of this symbol is working or unanswered"),
+    RATE_LIMIT: ("RATE_LIMIT", "the venue's counter has no room left beside the reserve"),
+    RECONCILE_PENDING: ("RECONCILE_PENDING", "state is not reconciled with the venue"),
+    SURFACE_NOT_TRADABLE: ("SURFACE_NOT_TRADABLE", "a short reading: spot is long only"),
+    LOST_TO_BETTER: ("LOST_TO_BETTER", "tradable, but another candidate was better"),
+    THESIS_INACTIVE: ("THESIS_INACTIVE", "the family sees no opportunity now"),
+    FAMILY_DISABLED: ("FAMILY_DISABLED", "the family is switched off in the profile"),
+    INSTRUMENT_STATUS: ("INSTRUMENT_STATUS", "the venue does not accept entries in this pair now"),
+    THIN_TOUCH: ("THIN_TOUCH", "too little quantity at the touch for our order"),
+}
+
+# --- the economics of one candidate, shared by candidates and decisions --------------------------
+ECONOMICS: Final = (
+    Column("move_bps", "f8", "bps", "expected move mid to mid over the horizon, + is ours"),
+    Column("move_sd_bps", "f8", "bps", "standard deviation of that move"),
+    Column("confidence", "f8", "0..1", "the thesis' own probability of being right"),
+    Column("capturable", "f8", "0..1", "share of the move that can be caught"),
+    Column("gross_bps", "f8", "bps", "move x capturable"),
+    Column("fill_prob", "f8", "0..1", "chance of a fill within the window (1 for a taker)"),
+    Column("fill_time_s", "f8", "s", "expected time to fill; inf if no flow"),
+    Column("fill_method", "i8", "code", "FILL_* of fillprob.py: which evidence was used"),
+    Column("entry_fee_bps", "f8", "bps", "fee of the entry leg"),
+    Column("exit_fee_bps", "f8", "bps", "fee of the exit leg"),
+    Column("spread_in_bps", "f8", "bps", "spread paid (+) or earned (-) at entry"),
+    Column("spread_out_bps", "f8", "bps", "spread paid (+) or earned (-) at exit"),
+    Column("slip_in_bps", "f8", "bps", "slippage of the entry from the book walk"),
+    Column("slip_out_bps", "f8", "bps", "slippage of the exit from the book walk"),
+    Column("adverse_bps", "f8", "bps", "adverse selection of a maker fill"),
+    Column("latency_bps", "f8", "bps", "expected adverse move while the order travels"),
+    Column("buffer_bps", "f8", "bps", "safety buffer"),
+    Column("cost_bps", "f8", "bps", "sum of the seven costs above and the fees"),
+    Column("exit_drag_bps", "f8", "bps", "leaving at once through a stressed book"),
+    Column("net_bps", "f8", "bps", "gross - cost, conditional on a fill"),
+    Column("edge_bps_min", "f8", "bps/min", "net x fill_prob per minute of expected time in trade"),
+    Column("score", "f8", "bps", "what ranking uses: net x fill_prob x confidence"),
+)
+
+TABLES: Final[dict[str, tuple[Column, ...]]] = {
+    "evaluations": (
+        Column("ts", "i8", "ns", "when"),
+        Column("generation", "i8", "", "number of the evaluation"),
+        Column("epoch", "i8", "", "data epoch"),
+        Column("epoch_status", "i8", "code", "EPOCH_* of events.py"),
+        Column("mode", "i8", "code", "MODE_* of events.py"),
+        Column("n_symbols", "i8", "", "symbols looked at"),
+        Column("n_ready", "i8", "", "symbols whose data passed"),
+        Column("n_candidates", "i8", "", "candidates evaluated"),
+        Column("n_active", "i8", "", "candidates whose thesis was active"),
+        Column("n_positive", "i8", "", "candidates with net edge above their threshold"),
+        Column("n_commands", "i8", "", "commands that left in this evaluation"),
+        Column("best_net_bps", "f8", "bps", "best net edge seen (NaN if none active)"),
+        Column("blocker", "i8", "code", "most frequent blocker over symbols"),
+        Column("equity", "i8", "money", "equity at the conservative mark"),
+        Column("free", "i8", "money", "free capital"),
+        Column("n_open_orders", "i8", "", "orders working"),
+        Column("n_positions", "i8", "", "positions open"),
+        Column("n_events", "i8", "", "events processed so far"),
+    ),
+    "decisions": (
+        Column("ts", "i8", "ns", "when"),
+        Column("generation", "i8", "", "number of the evaluation"),
+        Column("sym", "i8", "row", "instrument"),
+        Column("outcome", "i8", "code", "EXECUTE, SKIP or NONE"),
+        Column("blocker", "i8", "code", "dominant reason, OK if executed"),
+        Column("route", "i8", "key", "winning route (0 none)"),
+        Column("runner_up", "i8", "key", "second best route (0 none)"),
+        Column("margin_bps", "f8", "bps", "score of the winner over the runner-up"),
+        Column("n_candidates", "i8", "", "routes evaluated"),
+        Column("n_active", "i8", "", "routes whose thesis was active"),
+        Column("bid", "i8", "ticks", "best bid"),
+        Column("ask", "i8", "ticks", "best ask"),
+        Column("mid_half_ticks", "i8", "half ticks", "bid + ask"),
+        Column("spread_bps", "f8", "bps", "spread"),
+        Column("regime", "i8", "code", "REGIME_* of regime.py"),
+        Column("book_age_ns", "i8", "ns", "age of the newest book message"),
+        Column("trade_age_ns", "i8", "ns", "age of the newest trade, -1 if none"),
+        Column("verdict", "i8", "code", "ALLOW, VETO, HALT of the risk gate; 0 if not reached"),
+        Column("check", "i8", "code", "RISK_* check that decided; 0 if none"),
+        Column("check_value", "f8", "of the check", "its value"),
+        Column("check_limit", "f8", "of the check", "its limit"),
+        Column("qty", "i8", "lots", "size"),
+        Column("price", "i8", "ticks", "limit price of the plan"),
+        Column("stop", "i8", "ticks", "protective stop of the plan"),
+        Column("target", "i8", "ticks", "target of the plan"),
+        Column("command", "i8", "id", "client order id, 0 if none"),
+        *ECONOMICS,
+    ),
+    "candidates": (
+        Column("ts", "i8", "ns", "when"),
+        Column("generation", "i8", "", "number of the evaluation"),
+        Column("sym", "i8", "row", "instrument"),
+        Column("route", "i8", "key", "route key"),
+        Column("family", "i8", "code", "FAMILY_* of routes.py"),
+        Column("horizon_s", "i8", "s", "horizon of the thesis"),
+        Column("entry_mode", "i8", "code", "ENTRY_* of routes.py"),
+        Column("blocker", "i8", "code", "first gate that refused; OK if none"),
+        Column("rank", "i8", "", "rank within the symbol, 1 is best; 0 unranked"),
+        Column("weight", "i8", "", "this row stands for so many (sampling)"),
+        Column("executed", "i8", "0/1", "became an order"),
+        Column("qty", "i8", "lots", "size the economics were computed for"),
+        Column("price", "i8", "ticks", "entry price assumed"),
+        Column("invalidation_bps", "f8", "bps", "adverse move that disproves the thesis"),
+        *ECONOMICS,
+    ),
+    "blockers": (
+        Column("ts", "i8", "ns", "when"),
+        Column("generation", "i8", "", "number of the evaluation"),
+        Column("sym", "i8", "row", "instrument"),
+        Column("code", "i8", "code", "reason code"),
+        Column("n", "i8", "", "candidates it stopped first"),
+    ),
+    "orders": (
+        Column("ts", "i8", "ns", "when the order's row changed"),
+        Column("id", "i8", "id", "client order id"),
+        Column("sym", "i8", "row", "instrument"),
+        Column("generation", "i8", "", "evaluation that decided it"),
+        Column("route", "i8", "key", "route of its mandate"),
+        Column("role", "i8", "code", "ROLE_* of commands.py"),
+        Column("side", "i8", "", "+1 buy, -1 sell"),
+        Column("type", "i8", "code", "LIMIT ... of commands.py"),
+        Column("price", "i8", "ticks", "limit price"),
+        Column("trigger", "i8", "ticks", "stop price"),
+        Column("qty", "i8", "lots", "total quantity"),
+        Column("filled", "i8", "lots", "filled so far"),
+        Column("state", "i8", "code", "ORDER_STATE_* of orders.py, after the change"),
+        Column("state_before", "i8", "code", "before the change"),
+        Column("cause", "i8", "code", "event kind, or command kind + 100, that caused it"),
+        Column("reason", "i8", "code", "reject or cancel reason, or why it was sent"),
+        Column("ts_decided", "i8", "ns", "T0: decision"),
+        Column("ts_sent", "i8", "ns", "T1: on the wire, 0 unknown"),
+        Column("ts_acked", "i8", "ns", "T2: acknowledged, 0 not yet"),
+        Column("ts_filled", "i8", "ns", "T3: first fill, 0 not yet"),
+    ),
+    "fills": (
+        Column("ts", "i8", "ns", "when we learned of it"),
+        Column("ts_venue", "i8", "ns", "when it happened"),
+        Column("order", "i8", "id", "client order id"),
+        Column("exec", "i8", "id", "execution id"),
+        Column("sym", "i8", "row", "instrument"),
+        Column("generation", "i8", "", "evaluation behind the order"),
+        Column("route", "i8", "key", "route of its mandate"),
+        Column("role", "i8", "code", "ROLE_* of commands.py"),
+        Column("side", "i8", "", "+1 buy, -1 sell"),
+        Column("price", "i8", "ticks", "price"),
+        Column("qty", "i8", "lots", "quantity"),
+        Column("notional", "i8", "money", "price x quantity"),
+        Column("fee", "i8", "money", "+ paid, - rebate"),
+        Column("maker", "i8", "0/1", "liquidity: 1 maker, 0 taker"),
+        Column("mid_half_ticks", "i8", "half ticks", "bid + ask when we learned of it"),
+        Column("position", "i8", "lots", "position after the fill"),
+        Column("realized", "i8", "money", "profit realised by this fill, fees included"),
+    ),
+    "positions": (
+        Column("ts", "i8", "ns", "when the row changed"),
+        Column("sym", "i8", "row", "instrument"),
+        Column("state", "i8", "code", "POSITION_* of positions.py"),
+        Column("qty", "i8", "lots", "position"),
+        Column("cost", "i8", "money", "what the open lots cost, fees included"),
+        Column("route", "i8", "key", "route that opened it"),
+        Column("opened_ts", "i8", "ns", "first fill"),
+        Column("coverage", "i8", "code", "COVER_* of protection.py"),
+        Column("stop", "i8", "ticks", "stop in force"),
+        Column("target", "i8", "ticks", "target watched"),
+        Column("covered", "i8", "lots", "lots under a resting stop"),
+        Column("unprotected_ns", "i8", "ns", "time uncovered so far"),
+        Column("realized", "i8", "money", "realised since it was opened"),
+    ),
+    "realized": (
+        Column("ts", "i8", "ns", "when the position went flat"),
+        Column("sym", "i8", "row", "instrument"),
+        Column("route", "i8", "key", "route that opened it"),
+        Column("opened_ts", "i8", "ns", "first fill"),
+        Column("hold_ns", "i8", "ns", "holding time"),
+        Column("qty", "i8", "lots", "lots bought and sold"),
+        Column("bought", "i8", "money", "value of the buys"),
+        Column("sold", "i8", "money", "value of the sells"),
+        Column("fees", "i8", "money", "fees of both"),
+        Column("net", "i8", "money", "sold - bought - fees: the cash movement exactly"),
+        Column("exit_reason", "i8", "code", "EXIT_* of exits.py"),
+        Column("expected_bps", "f8", "bps", "net edge expected at entry"),
+        Column("realized_bps", "f8", "bps", "net / bought"),
+    ),
+    "equity": (
+        Column("ts", "i8", "ns", "when"),
+        Column("cash", "i8", "money", "quote balance"),
+        Column("equity", "i8", "money", "cash + positions at the bid"),
+        Column("free", "i8", "money", "free capital"),
+        Column("exposure", "i8", "money", "positions at the bid + entries resting"),
+        Column("unrealized", "i8", "money", "positions at the bid - their cost"),
+        Column("realized", "i8", "money", "realised so far, fees included"),
+        Column("fees", "i8", "money", "fees so far"),
+        Column("peak", "i8", "money", "highest equity so far"),
+        Column("drawdown", "i8", "money", "peak - equity"),
+    ),
+    "health": (
+        Column("ts", "i8", "ns", "when"),
+        Column("sym", "i8", "row", "instrument"),
+        Column("verified", "i8", "0/1", "book verified now"),
+        Column("n_events", "i8", "", "events of this symbol so far"),
+        Column("n_trades", "i8", "", "trades so far"),
+        Column("n_messages", "i8", "", "book messages so far"),
+        Column("n_checksum_failed", "i8", "", "messages whose checksum failed"),
+        Column("n_crossed", "i8", "", "messages that left the book crossed"),
+        Column("n_gaps", "i8", "", "gaps and resyncs"),
+        Column("book_age_ns", "i8", "ns", "age of the newest book message"),
+        Column("regime", "i8", "code", "REGIME_*"),
+        Column("spread_bps", "f8", "bps", "spread"),
+    ),
+}
+
+_FORMATS: Final = {"i8": "<i8", "f8": "<f8"}
+
+
+def table_dtype(name: str) -> np.dtype:
+    """The numpy record type of table `name`."""
+    return np.dtype([(column.name, _FORMATS[column.type]) for column in TABLES[name]])
+
+
+EVALUATION_ROW: Final = table_dtype("evaluations")
+DECISION_ROW: Final = table_dtype("decisions")
+CANDIDATE_ROW: Final = table_dtype("candidates")
+BLOCKER_ROW: Final = table_dtype("blockers")
+ORDER_ROW: Final = table_dtype("orders")
+FILL_ROW: Final = table_dtype("fills")
+POSITION_ROW: Final = table_dtype("positions")
+REALIZED_ROW: Final = table_dtype("realized")
+EQUITY_ROW: Final = table_dtype("equity")
+HEALTH_ROW: Final = table_dtype("health")
+
+# Index of each table in the counters `glob["n_rows"]` and in the driver's drain, fixed order.
+TABLE_NAMES: Final = tuple(TABLES)
+T_EVALUATIONS: Final = TABLE_NAMES.index("evaluations")
+T_DECISIONS: Final = TABLE_NAMES.index("decisions")
+T_CANDIDATES: Final = TABLE_NAMES.index("candidates")
+T_BLOCKERS: Final = TABLE_NAMES.index("blockers")
+T_ORDERS: Final = TABLE_NAMES.index("orders")
+T_FILLS: Final = TABLE_NAMES.index("fills")
+T_POSITIONS: Final = TABLE_NAMES.index("positions")
+T_REALIZED: Final = TABLE_NAMES.index("realized")
+T_EQUITY: Final = TABLE_NAMES.index("equity")
+T_HEALTH: Final = TABLE_NAMES.index("health")

@@ -1,0 +1,232 @@
+"""What does the core remember? All of its state, as flat numpy records that the caller owns.
+
+`Core` is a NamedTuple of arrays: a snapshot is a copy, a digest is a hash of bytes. Each file of
+engine/core writes only the fields that its heading below names.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from engine.book import BOOK
+from engine.commands import COMMAND
+from engine.core.columns import N_FAMILY_PARAMS, N_FEATURES, N_OUT
+from engine.core.positions import POSITION_FIELDS
+from engine.core.records import (
+    BLOCKER_ROW,
+    CANDIDATE_ROW,
+    DECISION_ROW,
+    EQUITY_ROW,
+    EVALUATION_ROW,
+    FILL_ROW,
+    HEALTH_ROW,
+    N_REASONS,
+    ORDER_ROW,
+    POSITION_ROW,
+    REALIZED_ROW,
+    TABLE_NAMES,
+)
+from engine.core.routes import N_FAMILIES, N_HORIZONS
+from engine.core.tape import TAPE
+from engine.events import EPOCH_VALID, MODE_NORMAL
+from engine.instruments import INSTRUMENT_ROW
+from engine.core.orders import ORDER, N_ORDERS
+
+N_TABLES: Final = len(TABLE_NAMES)
+SYMBOLS_MAX: Final = 64
+MODES_PER_ROUTE: Final = 3
+N_ROUTES_PER_SYMBOL: Final = N_FAMILIES * N_HORIZONS * MODES_PER_ROUTE
+
+SYMBOL: Final = np.dtype(
+    [
+        ("instrument", INSTRUMENT_ROW),
+        # step.py: the book and its verdict
+        ("book", BOOK),
+        ("verified", "<i8"),  # 1: snapshot seen, checksums good, not crossed, no gap open
+        ("awaiting_snapshot", "<i8"),
+        ("message_open", "<i8"),  # 1: a book message is not closed by LAST yet
+        ("depth", "<i8"),  # levels per side of the feed, 0 unbounded
+        ("bid", "<i8"),  # ticks at the last complete message, 0 none
+        ("ask", "<i8"),
+        ("bid_qty", "<i8"),  # lots
+        ("ask_qty", "<i8"),
+        ("book_ts", "<i8"),  # ns of the newest complete book message, 0 none
+        ("trade_ts", "<i8"),
+        ("trade_price", "<i8"),
+        ("first_ts", "<i8"),
+        ("dirty", "<i8"),  # touch changed since the features were computed
+        ("n_events", "<i8"),
+        ("n_trades", "<i8"),
+        ("n_messages", "<i8"),
+        ("n_checksum_failed", "<i8"),
+        ("n_crossed", "<i8"),
+        ("n_gaps", "<i8"),
+        # tape.py
+        ("tape", TAPE),
+        # features.py
+        ("features", "<f8", (N_FEATURES,)),
+        ("observations", "<i8", (N_FEATURES,)),
+        # regime.py
+        ("regime", "<i8"),
+        ("regime_ts", "<i8"),
+        ("chaos_kind", "<i8"),
+        ("expansion", "<i8"),
+        # positions.py, protection.py, exits.py
+        ("position", np.dtype(list(POSITION_FIELDS))),
+        # pipeline.py: the winner of the present evaluation
+        ("winner_score", "<f8"),
+        ("winner_index", "<i8"),
+        ("ready", "<i8"),  # data-level blocker of the present evaluation, OK if none
+        ("blocker", "<i8"),
+    ]
+)
+
+GLOB: Final = np.dtype(
+    [
+        ("now", "<i8"),  # ts of the newest event
+        ("start_ts", "<i8"),
+        ("generation", "<i8"),
+        ("epoch", "<i8"),
+        ("epoch_status", "<i8"),
+        ("mode", "<i8"),
+        ("evaluation_due", "<i8"),  # 1: a timer struck while a message was open
+        ("n_messages_open", "<i8"),
+        ("n_events", "<i8"),
+        ("n_evaluations", "<i8"),
+        ("n_commands", "<i8"),  # COMMANDs in `commands` not yet taken by the caller
+        ("n_commands_total", "<i8"),
+        ("n_rows", "<i8", (N_TABLES,)),  # rows in each ring not yet drained
+        ("n_candidates_seen", "<i8"),  # counter of the candidate sample
+        ("fault", "<i8"),  # FAULT_*: an invariant of ours is broken, the run stops
+        ("last_order_id", "<i8"),
+        ("equity_ts", "<i8"),  # newest rows of the periodic tables
+        ("health_ts", "<i8"),
+        # capital.py, positions.py
+        ("cash", "<i8"),  # money: our own account of it, from fills and fees
+        ("cash_held", "<i8"),
+        ("equity", "<i8"),
+        ("free", "<i8"),
+        ("exposure", "<i8"),
+        ("peak", "<i8"),
+        ("realized", "<i8"),
+        ("fees", "<i8"),
+        ("volume", "<i8"),  # money traded so far (fee tier)
+        ("day", "<i8"),  # UTC day number of day_equity
+        ("day_equity", "<i8"),
+        ("entries_ts", "<i8", (128,)),  # ring: times of the newest entries
+        ("n_entries", "<i8"),
+        ("loss_ts", "<i8", (64,)),  # ring: realised losses of the newest closed trades
+        ("loss_money", "<i8", (64,)),
+        ("n_losses", "<i8"),
+        ("reason_counts", "<i8", (N_REASONS,)),  # candidates stopped first by each code, whole run
+    ]
+)
+
+WORK: Final = np.dtype(
+    [
+        ("candidates", CANDIDATE_ROW, (N_ROUTES_PER_SYMBOL,)),  # of the symbol being evaluated
+        ("n_candidates", "<i8"),
+        ("reason_counts", "<i8", (N_REASONS,)),
+        ("winners", DECISION_ROW, (SYMBOLS_MAX,)),  # decision row of each symbol, this evaluation
+        ("order", "<i8", (SYMBOLS_MAX,)),  # symbols in rank order, this evaluation
+    ]
+)
+
+# Rows that fit each ring between two drains; one evaluation of SYMBOLS_MAX symbols fits.
+RING_ROWS: Final = {
+    "evaluations": 256,
+    "decisions": 4096,
+    "candidates": 16384,
+    "blockers": 16384,
+    "orders": 4096,
+    "fills": 4096,
+    "positions": 4096,
+    "realized": 1024,
+    "equity": 1024,
+    "health": 4096,
+}
+ROW_TYPES: Final = {
+    "evaluations": EVALUATION_ROW,
+    "decisions": DECISION_ROW,
+    "candidates": CANDIDATE_ROW,
+    "blockers": BLOCKER_ROW,
+    "orders": ORDER_ROW,
+    "fills": FILL_ROW,
+    "positions": POSITION_ROW,
+    "realized": REALIZED_ROW,
+    "equity": EQUITY_ROW,
+    "health": HEALTH_ROW,
+}
+RINGS: Final = np.dtype([(name, ROW_TYPES[name], (RING_ROWS[name],)) for name in TABLE_NAMES])
+COMMANDS_MAX: Final = 256
+
+FAULT_NONE: Final = 0
+FAULT_RING_FULL: Final = 1
+FAULT_COMMANDS_FULL: Final = 2
+FAULT_TIME_BACKWARDS: Final = 3
+FAULT_MONEY: Final = 4
+FAULT_UNKNOWN_EVENT: Final = 5
+FAULT_UNKNOWN_SYMBOL: Final = 6
+FAULT_ORDER: Final = 7
+
+
+class Core(NamedTuple):
+    """Everything the core owns; made by `make_core`, changed by `core_step` alone."""
+
+    glob: np.ndarray  # GLOB[1]
+    symbols: np.ndarray  # SYMBOL[n]
+    orders: np.ndarray  # ORDER[N_ORDERS]
+    params: np.ndarray  # PARAMS[1]
+    work: np.ndarray  # WORK[1]: scratch of one evaluation, nothing is remembered in it
+    rings: np.ndarray  # RINGS[1]: rows not yet drained, counts in glob["n_rows"]
+    commands: np.ndarray  # COMMAND[COMMANDS_MAX], count in glob["n_commands"]
+    features: np.ndarray  # float64[N_FEATURES]: what a thesis is given
+    family_params: np.ndarray  # float64[N_FAMILY_PARAMS]
+    thesis_out: np.ndarray  # float64[N_OUT]: what a thesis answers
+    plugins: tuple[Any, ...]  # N_PLUGINS compiled user families
+
+
+def make_core(
+    instruments: np.ndarray,
+    params: np.ndarray,
+    cash: int,
+    depths: np.ndarray,
+    plugins: tuple[Any, ...],
+) -> Core:
+    """Allocate a core that has seen nothing.
+
+    instruments : INSTRUMENT_ROW[n]; params : PARAMS[1]; cash : money to begin with
+    depths : int64[n], levels per side of each book feed (0 unbounded)
+    plugins : N_PLUGINS compiled families (theses.no_family where there is none)
+    """
+    n = len(instruments)
+    glob = np.zeros(1, GLOB)
+    glob[0]["mode"], glob[0]["epoch_status"] = MODE_NORMAL, EPOCH_VALID
+    for name in ("cash", "equity", "free", "peak", "day_equity"):
+        glob[0][name] = cash
+    symbols = np.zeros(n, SYMBOL)
+    symbols["instrument"] = instruments
+    symbols["awaiting_snapshot"] = 1
+    symbols["depth"] = depths
+    symbols["observations"] = 0
+    symbols["features"] = np.nan
+    if n > SYMBOLS_MAX:
+        raise ValueError(
+            f"{n} symbols in one run, the core holds {SYMBOLS_MAX}. Name the ones you want in the "
+            "profile's universe.symbols, or split the run."
+        )
+    return Core(
+        glob=glob,
+        symbols=symbols,
+        orders=np.zeros(N_ORDERS, ORDER),
+        params=params.copy(),
+        work=np.zeros(1, WORK),
+        rings=np.zeros(1, RINGS),
+        commands=np.zeros(COMMANDS_MAX, COMMAND),
+        features=np.full(N_FEATURES, np.nan),
+        family_params=np.zeros(N_FAMILY_PARAMS),
+        thesis_out=np.zeros(N_OUT),
+        plugins=plugins,
+    )

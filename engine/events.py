@@ -1,0 +1,230 @@
+"""What is one event? The fixed-width record that everything in the log is made of.
+
+One 64-byte record, one Arrow schema beside it. A fact too wide for one record becomes several,
+closed by the flag LAST; the core acts on complete messages only. How records are stored is left
+to engine/flow/log.py and adapters/parquet/.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+EVENT_SCHEMA_VERSION: Final = 1
+
+EVENT: Final = np.dtype(
+    [
+        ("ts", "<i8"),  # ns since the epoch, UTC: when this host received or emitted it
+        ("ts_venue", "<i8"),  # ns since the epoch, UTC: the venue's stamp; 0 if unknown
+        ("seq", "<i8"),  # position in the log: the only order there is
+        ("price", "<i8"),  # ticks
+        ("qty", "<i8"),  # lots (a fee or a balance: money or units of the asset)
+        ("id", "<i8"),  # trade or order key; TICKER: which field
+        ("aux", "<i8"),  # depends on the kind, see FIELDS_OF_KIND
+        ("sym", "<i2"),  # row of the instrument table; -1: not about one instrument
+        ("kind", "i1"),
+        ("side", "i1"),  # BUY, SELL, or 0 where no side is known
+        ("flags", "<i4"),
+    ]
+)
+assert EVENT.itemsize == 64
+
+BUY: Final = 1
+SELL: Final = -1
+NO_SYMBOL: Final = -1
+
+# --- kinds -------------------------------------------------------------------------------------
+BOOK_LEVEL: Final = 1
+MESSAGE_END: Final = 2
+L3_ADD: Final = 3
+L3_MODIFY: Final = 4
+L3_DELETE: Final = 5
+TRADE: Final = 6
+TICKER: Final = 7
+CANDLE: Final = 8
+INSTRUMENT: Final = 9
+SYSTEM_STATUS: Final = 10
+CONNECTION_UP: Final = 11
+CONNECTION_DOWN: Final = 12
+GAP: Final = 13
+RESYNC: Final = 14
+HEARTBEAT: Final = 15
+TIMER: Final = 16
+EPOCH: Final = 17
+ORDER_SENT: Final = 20
+ORDER_ACK: Final = 21
+ORDER_REJECT: Final = 22
+ORDER_FILL: Final = 23
+ORDER_FEE: Final = 24
+ORDER_CANCELED: Final = 25
+ORDER_EXPIRED: Final = 26
+ORDER_AMENDED: Final = 27
+ORDER_TRIGGERED: Final = 28
+ORDER_FILLED: Final = 29
+CANCEL_REJECT: Final = 30
+AMEND_REJECT: Final = 31
+BALANCE: Final = 35
+MODE: Final = 40
+OPERATOR: Final = 41
+TABLE_UPDATE: Final = 42
+HEALTH: Final = 43
+
+KIND_NAMES: Final[dict[int, str]] = {
+    BOOK_LEVEL: "book_level",
+    MESSAGE_END: "message_end",
+    L3_ADD: "l3_add",
+    L3_MODIFY: "l3_modify",
+    L3_DELETE: "l3_delete",
+    TRADE: "trade",
+    TICKER: "ticker",
+    CANDLE: "candle",
+    INSTRUMENT: "instrument",
+    SYSTEM_STATUS: "system_status",
+    CONNECTION_UP: "connection_up",
+    CONNECTION_DOWN: "connection_down",
+    GAP: "gap",
+    RESYNC: "resync",
+    HEARTBEAT: "heartbeat",
+    TIMER: "timer",
+    EPOCH: "epoch",
+    ORDER_SENT: "order_sent",
+    ORDER_ACK: "order_ack",
+    ORDER_REJECT: "order_reject",
+    ORDER_FILL: "order_fill",
+    ORDER_FEE: "order_fee",
+    ORDER_CANCELED: "order_canceled",
+    ORDER_EXPIRED: "order_expired",
+    ORDER_AMENDED: "order_amended",
+    ORDER_TRIGGERED: "order_triggered",
+    ORDER_FILLED: "order_filled",
+    CANCEL_REJECT: "cancel_reject",
+    AMEND_REJECT: "amend_reject",
+    BALANCE: "balance",
+    MODE: "mode",
+    OPERATOR: "operator",
+    TABLE_UPDATE: "table_update",
+    HEALTH: "health",
+}
+
+FIELDS_OF_KIND: Final[dict[int, str]] = {
+    BOOK_LEVEL: "side, price, qty = new absolute quantity (0 removes); with CHECKSUM: aux = CRC32",
+    MESSAGE_END: "closes a message that carries no record of its own; id = kind it closes, "
+    "with CHECKSUM: aux = CRC32 (level 3 messages always end so)",
+    L3_ADD: "side, price, qty, id = order key, aux = the order's own timestamp (queue order), ns",
+    L3_MODIFY: "side, price, qty = new remaining quantity, id, aux as L3_ADD",
+    L3_DELETE: "side, price, qty = last quantity, id, aux = timestamp of the delete, ns",
+    TRADE: "side of the taker (0 unknown), price, qty, id = trade id (0 unknown)",
+    TICKER: "id = field (TICKER_BID ...), price and/or qty",
+    INSTRUMENT: "aux = status code of the instrument (engine.instruments.STATUS_*)",
+    SYSTEM_STATUS: "aux = status code of the venue (engine.instruments.STATUS_*)",
+    GAP: "aux = ts of the last event before the gap, ns; id = cause (GAP_*)",
+    RESYNC: "the next snapshot of sym replaces its book; id = cause (GAP_*)",
+    TIMER: "aux = grid in ns",
+    EPOCH: "id = epoch number, aux = EPOCH_*",
+    ORDER_SENT: "id = client order id, aux = command kind",
+    ORDER_ACK: "order is open at the venue: side, price, qty, id = client order id, aux = venue key",
+    ORDER_REJECT: "id = client order id, aux = reason (REJECT_*)",
+    ORDER_FILL: "side, price, qty of the fill, id = client order id, aux = execution id; "
+    "MAKER or TAKER; followed by ORDER_FEE with LAST",
+    ORDER_FEE: "qty = fee in money (+ paid, - rebate), id = client order id, aux = execution id",
+    ORDER_CANCELED: "qty = lots that were still open, id = client order id, aux = reason (CANCEL_*)",
+    ORDER_EXPIRED: "qty = lots that were still open, id = client order id",
+    ORDER_AMENDED: "price, qty = new limit or trigger price, new total quantity, id",
+    ORDER_TRIGGERED: "price = reference price that fired the stop, id",
+    ORDER_FILLED: "the order is complete: qty = total filled, id = client order id",
+    CANCEL_REJECT: "id = client order id, aux = reason (REJECT_*)",
+    AMEND_REJECT: "id = client order id, aux = reason (REJECT_*)",
+    BALANCE: "sym = -1 and id = 0: quote money in qty; sym >= 0: lots of its base in qty",
+    MODE: "aux = MODE_*, id = who (0 engine, 1 operator)",
+}
+
+# --- flags -------------------------------------------------------------------------------------
+LAST: Final = 1  # closes its message
+SNAPSHOT: Final = 2  # part of a snapshot, never new flow
+CHECKSUM: Final = 4  # aux of this record is the message's checksum
+VERIFIED: Final = 8  # ... and it matched when the capture was made or imported
+FAILED: Final = 16  # ... and it did not match
+MAKER: Final = 32
+TAKER: Final = 64
+MARKET_ORDER: Final = 128  # the taker of this trade came as a market order
+DERIVED: Final = 256  # computed from another feed, not sent by the venue
+
+ALL_FLAGS: Final = (1 << 9) - 1
+
+# --- codes inside a record ---------------------------------------------------------------------
+TICKER_BID: Final = 1  # price, qty
+TICKER_ASK: Final = 2  # price, qty
+TICKER_LAST: Final = 3  # price
+TICKER_VOLUME: Final = 4  # qty, 24 h
+TICKER_VWAP: Final = 5  # price, 24 h, rounded to the nearest tick
+TICKER_LOW: Final = 6  # price, 24 h
+TICKER_HIGH: Final = 7  # price, 24 h
+
+GAP_DISCONNECT: Final = 1
+GAP_CHECKSUM: Final = 2
+GAP_DROPPED: Final = 3  # we could not keep up
+GAP_SOURCE: Final = 4  # a hole in the recording itself
+GAP_CROSSED: Final = 5
+GAP_BACKWARDS: Final = 6  # time ran backwards in the source
+
+EPOCH_VALID: Final = 1
+EPOCH_DEGRADED: Final = 2
+EPOCH_INVALID: Final = 3
+EPOCH_CLOSED: Final = 4
+
+MODE_NORMAL: Final = 1
+MODE_REDUCED: Final = 2
+MODE_EXIT_ONLY: Final = 3
+MODE_EMERGENCY: Final = 4
+MODE_HALT: Final = 5
+
+REJECT_POST_ONLY: Final = 1
+REJECT_FUNDS: Final = 2
+REJECT_MINIMUM: Final = 3
+REJECT_PRICE: Final = 4  # off the tick, not positive, or outside the band
+REJECT_QTY: Final = 5  # off the lot, not positive, or above the bound
+REJECT_STATUS: Final = 6  # instrument or system does not accept this order now
+REJECT_UNKNOWN_ORDER: Final = 7
+REJECT_DUPLICATE: Final = 8
+REJECT_RATE: Final = 9
+REJECT_FULL: Final = 10  # no room in the venue's table
+REJECT_EXPIRED: Final = 11  # good-till-date in the past at arrival
+REJECT_UNSUPPORTED: Final = 12
+REJECT_NO_LIQUIDITY: Final = 13
+
+CANCEL_USER: Final = 1
+CANCEL_POST_ONLY: Final = 2
+CANCEL_IOC: Final = 3
+CANCEL_PROTECTION: Final = 4  # market price protection
+CANCEL_SELF_TRADE: Final = 5
+CANCEL_ALL: Final = 6
+CANCEL_FUNDS: Final = 7
+
+SCHEMA_METADATA: Final = {b"kapitaalbot.event": str(EVENT_SCHEMA_VERSION).encode()}
+
+
+def arrow_schema() -> pa.Schema:
+    """The Arrow schema of an event table; its metadata names the schema version."""
+    import pyarrow as pa
+
+    types = {
+        "<i8": pa.int64(),
+        "<i2": pa.int16(),
+        "|i1": pa.int8(),
+        "<i4": pa.int32(),
+    }
+    return pa.schema(
+        [pa.field(name, types[EVENT[name].str], nullable=False) for name in EVENT.names],
+        metadata=SCHEMA_METADATA,
+    )
+
+
+def empty(n: int) -> np.ndarray:
+    """`n` zeroed EVENT rows that belong to no instrument."""
+    rows = np.zeros(n, EVENT)
+    rows["sym"] = NO_SYMBOL
+    return rows

@@ -1,0 +1,91 @@
+"""How is a kernel compiled? The one place that sets numba's flags and its cache folder.
+
+numba's file cache looks at the compiled function's own file only: an edit in a *called* file of
+another module keeps serving the old machine code. So the cache folder is named after a digest of
+every source that kernels are made of, of the versions, and of the flags that change the code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import llvmlite
+import numba
+import numpy as np
+from numba import config
+
+ENGINE: Final = Path(__file__).resolve().parent
+
+KERNEL_SOURCES: Final = (
+    "jit.py",
+    "events.py",
+    "units.py",
+    "numerics.py",
+    "book.py",
+    "checksum.py",
+    "core",
+    "venue",
+    "flow",
+    "research/synthetic",
+)
+
+
+def _kernel_files() -> list[Path]:
+    files: list[Path] = []
+    for name in KERNEL_SOURCES:
+        path = ENGINE / name
+        files += sorted(path.rglob("*.py")) if path.is_dir() else [path] if path.exists() else []
+    return files
+
+
+def kernel_digest() -> str:
+    """sha256 over all kernel sources, library versions, CPU and flags; hex, 64 characters."""
+    digest = hashlib.sha256()
+    for path in _kernel_files():
+        digest.update(path.relative_to(ENGINE).as_posix().encode() + b"\0")
+        digest.update(path.read_bytes() + b"\0")
+    environment = (
+        platform.python_version(),
+        platform.machine(),
+        numba.__version__,
+        llvmlite.__version__,
+        np.__version__,
+        str(config.CPU_NAME),
+        str(config.CPU_FEATURES),
+        str(config.OPT),
+        str(config.BOUNDSCHECK),
+        str(config.LOOP_VECTORIZE),
+        str(config.SLP_VECTORIZE),
+    )
+    digest.update("\0".join(environment).encode())
+    return digest.hexdigest()
+
+
+def cache_root() -> Path:
+    """Folder of all our caches: KAPITAALBOT_CACHE_DIR, else the user's cache folder."""
+    if given := os.environ.get("KAPITAALBOT_CACHE_DIR"):
+        return Path(given)
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(base) / "kapitaalbot"
+
+
+JIT_ENABLED: Final = not config.DISABLE_JIT
+KERNEL_DIGEST: Final = kernel_digest()
+CACHE_FOLDER: Final = cache_root() / f"numba-{KERNEL_DIGEST[:16]}"
+config.CACHE_DIR = str(CACHE_FOLDER)
+
+
+def kernel(function: Callable[..., Any]) -> Any:
+    """Compile `function` the one way that keeps its bits: no fastmath, no parallel, cached.
+
+    Division by zero follows IEEE (error_model numpy), as numpy scalars do without the JIT;
+    kernels test their divisors all the same.
+    """
+    return numba.njit(
+        cache=True, fastmath=False, parallel=False, error_model="numpy", nogil=True
+    )(function)
