@@ -13,6 +13,17 @@ import numpy as np
 from engine.book import BOOK
 from engine.commands import COMMAND
 from engine.core.columns import N_FAMILY_PARAMS, N_FEATURES, N_OUT
+from engine.core.faults import (
+    FAULT_COMMANDS_FULL as FAULT_COMMANDS_FULL,
+    FAULT_MONEY as FAULT_MONEY,
+    FAULT_NONE as FAULT_NONE,
+    FAULT_ORDER as FAULT_ORDER,
+    FAULT_RING_FULL as FAULT_RING_FULL,
+    FAULT_TIME_BACKWARDS as FAULT_TIME_BACKWARDS,
+    FAULT_UNKNOWN_EVENT as FAULT_UNKNOWN_EVENT,
+    FAULT_UNKNOWN_SYMBOL as FAULT_UNKNOWN_SYMBOL,
+)
+from engine.core.orders import N_ORDERS, ORDER
 from engine.core.positions import POSITION_FIELDS
 from engine.core.records import (
     BLOCKER_ROW,
@@ -32,7 +43,6 @@ from engine.core.routes import N_FAMILIES, N_HORIZONS
 from engine.core.tape import TAPE
 from engine.events import EPOCH_VALID, MODE_NORMAL
 from engine.instruments import INSTRUMENT_ROW
-from engine.core.orders import ORDER, N_ORDERS
 
 N_TABLES: Final = len(TABLE_NAMES)
 SYMBOLS_MAX: Final = 64
@@ -161,15 +171,6 @@ ROW_TYPES: Final = {
 }
 RINGS: Final = np.dtype([(name, ROW_TYPES[name], (RING_ROWS[name],)) for name in TABLE_NAMES])
 COMMANDS_MAX: Final = 256
-
-FAULT_NONE: Final = 0
-FAULT_RING_FULL: Final = 1
-FAULT_COMMANDS_FULL: Final = 2
-FAULT_TIME_BACKWARDS: Final = 3
-FAULT_MONEY: Final = 4
-FAULT_UNKNOWN_EVENT: Final = 5
-FAULT_UNKNOWN_SYMBOL: Final = 6
-FAULT_ORDER: Final = 7
 
 
 class Core(NamedTuple):
