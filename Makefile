@@ -3,7 +3,7 @@
 #
 #   make replay                  from a fresh clone to a finished replay of the bundled capture
 #   make test ARGS="-k queue"    ARGS is handed on to the tool behind the chore
-#   make setup PYTHON=/opt/python3.13/bin/python3
+#   make setup PYTHON=python3.13
 
 PYTHON ?= python3
 ARGS ?=
@@ -82,7 +82,7 @@ clean:  ## remove caches and builds; .venv, runs and captures stay
 # pip resolves nothing here: the lock is complete (--no-deps) and wheels need no build
 # (--only-binary), so no file arrives that has no hash in the lock.
 $(STAMP): | $(BIN)/python
-	@echo 'setup: installing $(LOCK) into $(VENV), once per lock; about 250 MB the first time'
+	@echo 'setup: installing $(LOCK) into $(VENV), once per lock; about 280 MB the first time'
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-input \
 		--no-deps --only-binary :all: --require-hashes -r $(LOCK)
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-input \
