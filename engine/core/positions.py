@@ -23,6 +23,7 @@ POSITION_NAMES: Final[dict[int, str]] = {
 # Nested in each symbol as symbols[i]["position"].
 POSITION_FIELDS: Final = (
     ("state", "<i8"),  # POSITION_*
+    ("guarded", "<i8"),  # 1: inventory or a working sell, guard_position wants every event
     ("qty", "<i8"),  # lots held as a position, >= 0
     ("cost", "<i8"),  # money: what the open lots cost, fees included
     ("dust", "<i8"),  # lots below the minimum order, left by earlier positions

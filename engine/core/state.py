@@ -13,15 +13,15 @@ import numpy as np
 from engine.book import BOOK
 from engine.commands import COMMAND
 from engine.core.columns import N_FAMILY_PARAMS, N_FEATURES, N_OUT
-from engine.core.faults import (
-    FAULT_COMMANDS_FULL as FAULT_COMMANDS_FULL,
-    FAULT_MONEY as FAULT_MONEY,
-    FAULT_NONE as FAULT_NONE,
-    FAULT_ORDER as FAULT_ORDER,
-    FAULT_RING_FULL as FAULT_RING_FULL,
-    FAULT_TIME_BACKWARDS as FAULT_TIME_BACKWARDS,
-    FAULT_UNKNOWN_EVENT as FAULT_UNKNOWN_EVENT,
-    FAULT_UNKNOWN_SYMBOL as FAULT_UNKNOWN_SYMBOL,
+from engine.core.faults import (  # noqa: F401  the names people look for here
+    FAULT_COMMANDS_FULL,
+    FAULT_MONEY,
+    FAULT_NONE,
+    FAULT_ORDER,
+    FAULT_RING_FULL,
+    FAULT_TIME_BACKWARDS,
+    FAULT_UNKNOWN_EVENT,
+    FAULT_UNKNOWN_SYMBOL,
 )
 from engine.core.orders import N_ORDERS, ORDER
 from engine.core.positions import POSITION_FIELDS
