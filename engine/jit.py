@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +19,7 @@ import llvmlite
 import numba
 import numpy as np
 from numba import config
+from numba.core.errors import NumbaExperimentalFeatureWarning
 
 ENGINE: Final = Path(__file__).resolve().parent
 
@@ -89,3 +91,24 @@ def kernel(function: Callable[..., Any]) -> Any:
     return numba.njit(
         cache=True, fastmath=False, parallel=False, error_model="numpy", nogil=True
     )(function)
+
+
+# numba calls function values experimental on every compile that passes one. We rely on the part of
+# them that tests/unit/engine/test_plugins.py holds: a tuple of one type, called by index.
+warnings.filterwarnings(
+    "ignore",
+    message="First-class function type feature is experimental",
+    category=NumbaExperimentalFeatureWarning,
+)
+_THREE_ARRAYS: Final = numba.void(numba.float64[::1], numba.float64[::1], numba.float64[::1])
+
+
+def function_value(function: Callable[..., Any], cache: bool = False) -> Any:
+    """Compile a function of three float64[::1] that returns nothing to a value kernels can be given.
+
+    The value's type does not depend on the function, so a kernel that is given another one is not
+    compiled again. Without the JIT it is the plain function.
+    """
+    if not JIT_ENABLED:
+        return function
+    return numba.cfunc(_THREE_ARRAYS, cache=cache, fastmath=False, error_model="numpy")(function)

@@ -73,7 +73,9 @@ THESIS_INACTIVE: Final = 35
 FAMILY_DISABLED: Final = 36
 INSTRUMENT_STATUS: Final = 37
 THIN_TOUCH: Final = 38
-N_REASONS: Final = 40
+INPUT_MISSING: Final = 39
+THESIS_INVALID: Final = 40
+N_REASONS: Final = 48  # room for codes to come, so that a new one moves no record
 
 REASONS: Final[dict[int, tuple[str, str]]] = {
     OK: ("OK", "nothing stood in the way"),
@@ -115,6 +117,8 @@ REASONS: Final[dict[int, tuple[str, str]]] = {
     FAMILY_DISABLED: ("FAMILY_DISABLED", "the family is switched off in the profile"),
     INSTRUMENT_STATUS: ("INSTRUMENT_STATUS", "the venue does not accept entries in this pair now"),
     THIN_TOUCH: ("THIN_TOUCH", "too little quantity at the touch for our order"),
+    INPUT_MISSING: ("INPUT_MISSING", "a number the costs need is missing: fees, depth or impact"),
+    THESIS_INVALID: ("THESIS_INVALID", "the family's answer is not a number or out of its range"),
 }
 
 # --- the economics of one candidate, shared by candidates and decisions --------------------------

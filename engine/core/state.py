@@ -138,6 +138,7 @@ WORK: Final = np.dtype(
     [
         ("candidates", CANDIDATE_ROW, (N_ROUTES_PER_SYMBOL,)),  # of the symbol being evaluated
         ("n_candidates", "<i8"),
+        ("ranking", "<i8", (N_ROUTES_PER_SYMBOL,)),  # selection.py: rows of candidates, best first
         ("reason_counts", "<i8", (N_REASONS,)),
         ("winners", DECISION_ROW, (SYMBOLS_MAX,)),  # decision row of each symbol, this evaluation
         ("order", "<i8", (SYMBOLS_MAX,)),  # symbols in rank order, this evaluation
