@@ -61,6 +61,8 @@ PARAMETERS: Final[tuple[Parameter, ...]] = (
               "net edge a candidate must exceed"),
     Parameter("readiness", "exit_drag_max_bps", 100.0, 0.0, 10_000.0, "bps",
               "stressed exit above this: EXIT_INFEASIBLE"),
+    Parameter("readiness", "exit_drag_below_move", True, 0, 1, "",
+              "a stressed exit that costs more than the move: EXIT_INFEASIBLE (not spread capture)"),
     # regime
     Parameter("regime", "depth_min", 2_000.0, 0.0, 1e12, "quote",
               "notional within 25 bps, smaller side, below: LOW_LIQUIDITY"),
@@ -70,6 +72,8 @@ PARAMETERS: Final[tuple[Parameter, ...]] = (
     Parameter("regime", "spread_blowout", 6.0, 1.0, 1e6, "",
               "spread over its mean above: CHAOS"),
     Parameter("regime", "one_way", 0.97, 0.0, 1.0, "", "flow imbalance over 1 m above: CHAOS"),
+    Parameter("regime", "one_way_trades", 20, 0, 1_000_000, "",
+              "trades in 1 m below which a one-way tape is taken for chance"),
     Parameter("regime", "vol_percentile_high", 0.90, 0.0, 1.0, "0..1", "above: HIGH_VOLATILITY"),
     Parameter("regime", "drift_t_trend", 2.5, 0.0, 1e6, "t", "15 m drift above: TREND"),
     Parameter("regime", "hysteresis", 0.8, 0.1, 1.0, "",
@@ -88,6 +92,8 @@ PARAMETERS: Final[tuple[Parameter, ...]] = (
               "assumed decision-to-book delay, for its cost"),
     Parameter("costs", "stress_depth", 0.5, 0.01, 1.0, "", "share of depth left in a stressed exit"),
     Parameter("costs", "stress_spread", 2.0, 1.0, 100.0, "", "spread multiple in a stressed exit"),
+    Parameter("costs", "lean_half_life_s", 2.0, 0.001, 3600.0, "s",
+              "time in which the mid makes up half of the microprice's lean"),
     Parameter("costs", "exit_maker_share", 0.0, 0.0, 1.0, "0..1",
               "share of exits assumed to leave as maker"),
     # sizing and capital
@@ -100,6 +106,7 @@ PARAMETERS: Final[tuple[Parameter, ...]] = (
               "share of a position's value set aside as stress loss"),
     Parameter("capital", "equity_fixed", 0, 0, 1 << 60, "money",
               "pins equity for research runs; 0: equity from balances and marks"),
+    Parameter("capital", "reduced_factor", 0.5, 0.0, 1.0, "", "size multiplier in mode REDUCED"),
     # risk
     Parameter("risk", "exposure_max", 0.80, 0.0, 10.0, "of equity", "all positions and entries"),
     Parameter("risk", "symbol_max", 0.30, 0.0, 10.0, "of equity", "one symbol"),
@@ -114,6 +121,8 @@ PARAMETERS: Final[tuple[Parameter, ...]] = (
               "venue counter kept free for cancels and protection"),
     Parameter("risk", "rate_threshold", 125.0, 0.0, 10_000.0, "points", "venue counter limit"),
     Parameter("risk", "rate_decay", 2.34, 0.0, 1000.0, "points/s", "venue counter decay"),
+    Parameter("risk", "symbol_block_ns", 600 * S, 0, 86_400 * S, "ns",
+              "a symbol whose stop was refused twice takes no entries for this long"),
     # planning and order life
     Parameter("orders", "maker_window_ns", 30 * S, S, 86_400 * S, "ns", "life of a resting entry"),
     Parameter("orders", "life_min_ns", 5 * S, 0, 3600 * S, "ns", "not moved before this age"),
@@ -133,6 +142,8 @@ PARAMETERS: Final[tuple[Parameter, ...]] = (
     Parameter("exits", "trail_min_bps", 15.0, 0.1, 10_000.0, "bps", "trail never tighter"),
     Parameter("exits", "trail_max_bps", 150.0, 0.1, 10_000.0, "bps", "trail never wider"),
     Parameter("exits", "trail_step_bps", 3.0, 0.0, 10_000.0, "bps", "smallest move of the stop"),
+    Parameter("exits", "trail_interval_ns", 5 * S, 0, 3600 * S, "ns",
+              "shortest time between two moves of a resting stop"),
     Parameter("exits", "target_vol_multiple", 1.0, 0.0, 100.0, "",
               "target: fees + slippage + buffer + this times vol over the horizon"),
     Parameter("exits", "target_style", 0, 0, 1, "code",
