@@ -88,9 +88,19 @@ def kernel(function: Callable[..., Any]) -> Any:
     Division by zero follows IEEE (error_model numpy), as numpy scalars do without the JIT;
     kernels test their divisors all the same.
     """
-    return numba.njit(
-        cache=True, fastmath=False, parallel=False, error_model="numpy", nogil=True
-    )(function)
+    return numba.njit(cache=True, fastmath=False, parallel=False, error_model="numpy", nogil=True)(
+        function
+    )
+
+
+def user_kernel(function: Callable[..., Any]) -> Any:
+    """Compile a function from outside the project: as `kernel`, but never from a file cache.
+
+    The cache folder is named after our sources, not after a user's, so it could serve old code.
+    """
+    return numba.njit(cache=False, fastmath=False, parallel=False, error_model="numpy", nogil=True)(
+        function
+    )
 
 
 # numba calls function values experimental on every compile that passes one. We rely on the part of

@@ -1,0 +1,321 @@
+"""Which route of a symbol wins, and which of the others are written down?
+
+Builds the matrix enabled family x enabled horizon x entry mode, asks each thesis once per family
+and horizon, prices each route, judges it, and ranks what was priced: tradable ones first, then by
+score; ties go to the smaller route key, never to arrival. Left out: comparing symbols, sizing and
+the risk gate (pipeline.py).
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from engine.core.columns import FEATURE_INDEX, N_FAMILY_PARAMS, N_FEATURES, OUT_MOVE_BPS
+from engine.core.costs import fee_rates, market_costs
+from engine.core.edge import E6_PER_BPS, clear_economics, entry_price, route_economics
+from engine.core.readiness import net_threshold_bps, route_blocker
+from engine.core.records import (
+    LOST_TO_BETTER,
+    N_REASONS,
+    OK,
+    T_BLOCKERS,
+    T_CANDIDATES,
+)
+from engine.core.routes import (
+    ENTRY_IMPROVE,
+    ENTRY_JOIN,
+    HORIZON_ARRAY,
+    N_FAMILIES,
+    N_HORIZONS,
+    SURFACE_MARGIN_PAPER,
+    SURFACE_SPOT,
+    route_key,
+)
+from engine.core.rows import claim_row
+from engine.core.theses import P_HALF_LIFE_S, P_MAKER_FEE_BPS, P_TAKER_FEE_BPS, ask_thesis
+from engine.jit import kernel
+from engine.numerics import integer
+
+STREAM_CANDIDATES: Final = 101  # stream of the counter-based generator: which candidates are kept
+
+_HORIZON: Final = FEATURE_INDEX["horizon"]
+_INVENTORY: Final = FEATURE_INDEX["inventory"]
+
+
+class Selection(NamedTuple):
+    """What `select_routes` found for one symbol. Indices are rows of work[0]["candidates"]."""
+
+    winner: int  # best tradable route, -1 if none
+    runner_up: int  # second best tradable route, -1 if none
+    best: int  # best priced route whatever blocks it, -1 if none was priced
+    margin_bps: float  # score of the winner over the runner-up; 0 without both
+    n_candidates: int
+    n_active: int  # routes whose thesis was active
+    n_positive: int  # priced long routes whose net edge exceeds their threshold
+
+
+@kernel
+def n_modes(params, family):
+    """Entry modes of a family: join, improve, and take where it may."""
+    return 3 if params["family_taker"][family] == 1 else 2
+
+
+@kernel
+def count_routes(params):
+    """Routes of one symbol's full matrix: what a blocker of the whole symbol stops."""
+    n_horizons = 0
+    for i_horizon in range(N_HORIZONS):
+        n_horizons += 1 if params["horizon_enabled"][i_horizon] == 1 else 0
+    n = 0
+    for family in range(N_FAMILIES):
+        if params["family_enabled"][family] == 1:
+            n += n_horizons * n_modes(params, family)
+    return n
+
+
+@kernel
+def _better(rows, i, j):
+    """Does candidate i rank before candidate j? Tradable first, then score, then route key."""
+    i_open = rows[i]["blocker"] == OK
+    j_open = rows[j]["blocker"] == OK
+    if i_open != j_open:
+        return i_open
+    if rows[i]["score"] != rows[j]["score"]:
+        return rows[i]["score"] > rows[j]["score"]
+    return rows[i]["route"] < rows[j]["route"]
+
+
+@kernel
+def rank_candidates(work):
+    """Rank the priced candidates: work["ranking"] holds their rows best first, each row its rank.
+
+    work : WORK record; a candidate without a score (NAN) keeps rank 0
+    returns int64: how many were ranked
+    """
+    rows = work["candidates"]
+    ranking = work["ranking"]
+    n = 0
+    for i in range(work["n_candidates"]):
+        rows[i]["rank"] = 0
+        score = rows[i]["score"]
+        if score != score:
+            continue
+        at = n
+        while at > 0 and _better(rows, i, ranking[at - 1]):
+            ranking[at] = ranking[at - 1]
+            at -= 1
+        ranking[at] = i
+        n += 1
+    for place in range(n):
+        rows[ranking[place]]["rank"] = place + 1
+    return n
+
+
+@kernel
+def _set_inputs(core, symbol):
+    """Copy the symbol's features into the array that theses are given, with our inventory."""
+    features = core.features
+    source = symbol["features"]
+    for k in range(N_FEATURES):
+        features[k] = source[k]
+    row = symbol["instrument"]
+    mid = 0.5 * float(symbol["bid"] + symbol["ask"])
+    lots = float(symbol["position"]["qty"])
+    features[_INVENTORY] = lots * mid * row["price_float"] * row["qty_float"]
+
+
+@kernel
+def _set_family(core, params, family, maker_e6, taker_e6):
+    """Copy the family's parameters into the array that theses are given, with the caller's slots."""
+    given = core.family_params
+    for k in range(N_FAMILY_PARAMS):
+        given[k] = params["family_params"][family, k]
+    given[P_MAKER_FEE_BPS] = float(maker_e6) / E6_PER_BPS
+    given[P_TAKER_FEE_BPS] = float(taker_e6) / E6_PER_BPS
+    given[P_HALF_LIFE_S] = params["family_half_life_s"][family]
+
+
+@kernel
+def _mode_possible(symbol, entry_mode):
+    """Improving needs a tick between the touches: no route where there is none."""
+    return entry_mode != ENTRY_IMPROVE or symbol["ask"] - symbol["bid"] > 1
+
+
+@kernel
+def select_routes(core, i, now, reference_qty):
+    """Evaluate every route of symbol i into work[0]["candidates"], rank them, name the winner.
+
+    core : Core; its features of symbol i are computed, its data passed `symbol_blocker`
+    i : int64, row of core.symbols; now : int64, ns
+    reference_qty : int64 lots that capital would offer; below the venue's minimum the routes are
+        priced at the minimum and the best of them end as SIZE_BELOW_MIN
+    returns Selection; candidates that lost inside the symbol carry LOST_TO_BETTER
+    """
+    glob = core.glob[0]
+    work = core.work[0]
+    params = core.params[0]
+    symbol = core.symbols[i]
+    features = core.features
+    out = core.thesis_out
+    rows = work["candidates"]
+    bid = symbol["bid"]
+    ask = symbol["ask"]
+
+    qty_min = symbol["instrument"]["qty_min"]
+    qty = max(reference_qty, qty_min, 1)
+    fee_code, maker_e6, taker_e6 = fee_rates(params, glob["volume"])
+    _set_inputs(core, symbol)
+    long_code, long_costs = market_costs(symbol, features, params, 1, qty)
+    short_code, short_costs = long_code, long_costs
+    short_known = False
+
+    n = 0
+    n_active = 0
+    n_positive = 0
+    for family in range(N_FAMILIES):
+        if params["family_enabled"][family] != 1:
+            continue
+        _set_family(core, params, family, maker_e6, taker_e6)
+        threshold = net_threshold_bps(params, family)
+        for i_horizon in range(N_HORIZONS):
+            if params["horizon_enabled"][i_horizon] != 1:
+                continue
+            features[_HORIZON] = float(HORIZON_ARRAY[i_horizon])
+            thesis_code = ask_thesis(family, features, core.family_params, out, core.plugins)
+            side = 1
+            if thesis_code == OK and out[OUT_MOVE_BPS] < 0.0:
+                side = -1
+                if not short_known:
+                    short_code, short_costs = market_costs(symbol, features, params, -1, qty)
+                    short_known = True
+            costs = long_costs if side > 0 else short_costs
+            code = thesis_code
+            if code == OK:
+                code = long_code if side > 0 else short_code
+            if code == OK:
+                code = fee_code
+            for entry_mode in range(ENTRY_JOIN, ENTRY_JOIN + n_modes(params, family)):
+                if not _mode_possible(symbol, entry_mode):
+                    continue
+                row = rows[n]
+                n += 1
+                row["ts"] = now
+                row["generation"] = glob["generation"]
+                row["sym"] = i
+                row["route"] = route_key(
+                    i,
+                    family,
+                    i_horizon,
+                    entry_mode,
+                    side,
+                    SURFACE_SPOT if side > 0 else SURFACE_MARGIN_PAPER,
+                )
+                row["family"] = family
+                row["horizon_s"] = HORIZON_ARRAY[i_horizon]
+                row["entry_mode"] = entry_mode
+                row["rank"] = 0
+                row["weight"] = 1
+                row["executed"] = 0
+                row["qty"] = qty
+                clear_economics(row)
+                if thesis_code == OK:
+                    n_active += 1
+                if code == OK:
+                    route_economics(
+                        row,
+                        costs,
+                        params,
+                        out,
+                        i_horizon,
+                        entry_mode,
+                        side,
+                        qty,
+                        maker_e6,
+                        taker_e6,
+                    )
+                    row["price"] = entry_price(bid, ask, side, entry_mode)
+                    if side > 0 and row["net_bps"] > threshold:
+                        n_positive += 1
+                row["blocker"] = route_blocker(row, symbol, params, code, side, reference_qty, now)
+    work["n_candidates"] = n
+
+    n_ranked = rank_candidates(work)
+    ranking = work["ranking"]
+    winner = -1
+    runner_up = -1
+    best = -1
+    margin = 0.0
+    if n_ranked > 0:
+        best = ranking[0]
+        if rows[best]["blocker"] == OK:
+            winner = best
+            for place in range(1, n_ranked):
+                loser = rows[ranking[place]]
+                if loser["blocker"] != OK:
+                    break
+                loser["blocker"] = LOST_TO_BETTER
+                if place == 1:
+                    runner_up = ranking[1]
+                    margin = rows[winner]["score"] - loser["score"]
+    return Selection(winner, runner_up, best, margin, n, n_active, n_positive)
+
+
+@kernel
+def record_blockers(core, i, now, code, n):
+    """Write that `code` was what stopped `n` routes of symbol i first; also counted in glob."""
+    glob = core.glob[0]
+    glob["reason_counts"][code] += n
+    ring = core.rings[0]["blockers"]
+    at = claim_row(glob, T_BLOCKERS, len(ring))
+    if at >= 0:
+        row = ring[at]
+        row["ts"] = now
+        row["generation"] = glob["generation"]
+        row["sym"] = i
+        row["code"] = code
+        row["n"] = n
+
+
+@kernel
+def record_candidates(core, i, now):
+    """Write the candidates in work[0]: the best, what was executed, a sample, and blocker counts.
+
+    The first `records.candidates_top` by rank and every executed one are kept with weight 1. Of
+    the rest one in `records.candidates_sample` is drawn by (seed, stream, counter) and stands for
+    that many. Call once per evaluated symbol, after its blockers are final.
+    """
+    glob = core.glob[0]
+    work = core.work[0]
+    params = core.params[0]
+    rows = work["candidates"]
+    counts = work["reason_counts"]
+    ring = core.rings[0]["candidates"]
+    top = params["records_candidates_top"]
+    one_in = params["records_candidates_sample"]
+    for code in range(N_REASONS):
+        counts[code] = 0
+    for k in range(work["n_candidates"]):
+        row = rows[k]
+        counts[row["blocker"]] += 1
+        weight = 0
+        if (row["rank"] > 0 and row["rank"] <= top) or row["executed"] == 1:
+            weight = 1
+        else:
+            counter = glob["n_candidates_seen"]
+            glob["n_candidates_seen"] = counter + 1
+            if one_in > 0 and integer(params["seed"], STREAM_CANDIDATES, counter, one_in) == 0:
+                weight = one_in
+        if weight > 0:
+            row["weight"] = weight
+            at = claim_row(glob, T_CANDIDATES, len(ring))
+            if at >= 0:
+                ring[at] = row
+    for code in range(N_REASONS):
+        if code != OK and counts[code] > 0:
+            record_blockers(core, i, now, code, counts[code])
+
+
+@kernel
+def record_symbol_blocker(core, i, now, code):
+    """Write that a data-level blocker stopped the whole matrix of symbol i."""
+    record_blockers(core, i, now, code, count_routes(core.params[0]))

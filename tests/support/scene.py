@@ -1,0 +1,131 @@
+"""A core of one symbol with a book and features set by hand, for tests of theses and economics.
+
+The numbers are those of a calm liquid pair: price 100.00 in ticks of a cent, one tick = 1 bps,
+lots of 0.001, ten levels a side. A test changes what it is about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+
+from engine.book import book_clear, book_set
+from engine.core.columns import FEATURE_INDEX, N_FEATURES
+from engine.core.params import default_params
+from engine.core.regime import REGIME_RANGE
+from engine.core.routes import N_PLUGINS
+from engine.core.state import Core, make_core
+from engine.core.theses import default_families, no_family
+from engine.instruments import Instrument, InstrumentTable
+
+NOW = 1_700_000_000_000_000_000
+MID = 10_000.0  # ticks
+BID, ASK = 9_999, 10_001
+LEVEL_LOTS = 5_000
+
+PAIR = Instrument(
+    symbol="TEST/USD",
+    price_increment=Decimal("0.01"),
+    qty_increment=Decimal("0.001"),
+    price_precision=2,
+    qty_precision=3,
+    qty_min=Decimal("0.010"),
+    cost_min=Decimal("0.5"),
+)
+
+CALM: dict[str, float] = {
+    "mid": MID,
+    "tick_bps": 1.0,
+    "spread_ticks": 2.0,
+    "spread_bps": 2.0,
+    "spread_mean_bps": 2.0,
+    "microprice_bps": 0.2,
+    "traded_bid_rate": 300.0,
+    "traded_ask_rate": 200.0,
+    "n_trades_5m": 300.0,
+    "flow_imbalance_5m": 0.2,
+    "vol_bps_10s": 1.0,
+    "vol_bps_1m": 3.0,
+    "vol_bps_5m": 7.0,
+    "vol_bps_15m": 12.0,
+    "vol_bps_1h": 24.0,
+    "buy_notional_15m": 400_000.0,
+    "sell_notional_15m": 500_000.0,
+    "drift_t_1m": 0.5,
+    "drift_t_5m": 1.0,
+    "drift_t_15m": 1.0,
+    "drift_t_1h": 0.5,
+    "return_bps_15m": 12.0,
+    "mean_bps": 0.5,
+    "mean_z": 0.3,
+    "reversion_half_life": 60.0,
+    "atr_bps": 4.0,
+    "ofi": 0.1,
+    "ofi_slope": 0.5,
+    "queue_wait_bid": 15.0,
+    "queue_wait_ask": 25.0,
+    "book_age": 0.1,
+    "trade_age": 1.0,
+}
+
+
+def make_features(changes: Mapping[str, float] | None = None) -> np.ndarray:
+    """float64[N_FEATURES]: the calm ones with `changes`; everything else NaN, inventory 0."""
+    features = np.full(N_FEATURES, np.nan)
+    for name, value in (CALM | {"horizon": 60.0, "inventory": 0.0} | dict(changes or {})).items():
+        features[FEATURE_INDEX[name]] = value
+    return features
+
+
+def make_params(**changes: Any) -> np.ndarray:
+    """PARAMS[1]: defaults with fees of 0 maker and 10 bps taker, and `changes` by field name."""
+    params = default_params()
+    default_families(params)
+    row = params[0]
+    row["n_fee_tiers"] = 1
+    row["fee_maker_e6"][0] = 0
+    row["fee_taker_e6"][0] = 1_000
+    for name, value in changes.items():
+        row[name] = value
+    return params
+
+
+def set_book(symbol: Any, bids: list[tuple[int, int]], asks: list[tuple[int, int]]) -> None:
+    """Replace the symbol's book by (price ticks, lots) and set its touch from it."""
+    book_clear(symbol["book"])
+    for i_side, levels in ((0, bids), (1, asks)):
+        for price, qty in levels:
+            book_set(symbol["book"], i_side, price, qty)
+    symbol["bid"], symbol["bid_qty"] = max(bids, default=(0, 0))
+    symbol["ask"], symbol["ask_qty"] = min(asks, default=(0, 0))
+
+
+def make_scene(
+    changes: Mapping[str, float] | None = None,
+    plugins: tuple[Callable[..., Any], ...] = (),
+    **params: Any,
+) -> Core:
+    """A Core of one symbol, verified, in RANGE, every input fresh at NOW."""
+    core = make_core(
+        InstrumentTable([PAIR]).rows(),
+        make_params(**params),
+        10**12,
+        np.zeros(1, np.int64),
+        plugins + (no_family,) * (N_PLUGINS - len(plugins)),
+    )
+    symbol = core.symbols[0]
+    symbol["verified"] = 1
+    symbol["regime"] = REGIME_RANGE
+    symbol["book_ts"] = NOW - 100_000_000
+    symbol["trade_ts"] = NOW - 1_000_000_000
+    symbol["features"][:] = make_features(changes)
+    set_book(
+        symbol,
+        [(BID - k, LEVEL_LOTS) for k in range(10)],
+        [(ASK + k, LEVEL_LOTS) for k in range(10)],
+    )
+    core.glob[0]["generation"] = 7
+    return core
