@@ -655,11 +655,14 @@ def _update_ranges(tape, second, mid):
 def _update_means(tape, mid, span):
     """The exponentially weighted means: spread, mid, squared deviation of mid."""
     value = float(mid)
+    factor = decay(_DECAY_60, SPREAD_HALF_LIFE_S, span)
+    tape["spread_sum"] *= factor
+    tape["spread_weight"] *= factor
     if tape["ask"] > tape["bid"] and tape["bid"] > 0:
-        factor = decay(_DECAY_60, SPREAD_HALF_LIFE_S, span)
-        spread = float(tape["ask"] - tape["bid"]) * 2e4 / float(tape["ask"] + tape["bid"])
-        tape["spread_sum"] = tape["spread_sum"] * factor + spread
-        tape["spread_weight"] = tape["spread_weight"] * factor + 1.0
+        tape["spread_sum"] += (
+            float(tape["ask"] - tape["bid"]) * 2e4 / float(tape["ask"] + tape["bid"])
+        )
+        tape["spread_weight"] += 1.0
         tape["n_spreads"] += 1
     factor = decay(_DECAY_120, MEAN_HALF_LIFE_S, span)
     tape["mean_sum"] = tape["mean_sum"] * factor + value
