@@ -1,0 +1,227 @@
+"""How does a person read a run? `Run.open(path)`: polars frames and a DuckDB connection.
+
+Everything is read from the run's folder when it is asked for, and kept. Frames carry the recorded
+integers and, beside them, what they mean (engine/reports/columns.py). Left out: pictures
+(pictures.py), one evaluation in words (explain.py), and writing of any kind.
+"""
+
+from __future__ import annotations
+
+import html
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from engine.core.records import TABLE_NAMES
+from engine.core.routes import FAMILY_NAMES
+from engine.errors import ConfigError, DataError
+from engine.instruments import InstrumentTable
+from engine.reports.columns import Frame, companions, quoted, sql_text
+from engine.reports.manifest import find_run, read_manifest
+from engine.reports.summary import summary_rows
+
+if TYPE_CHECKING:
+    import duckdb
+    import polars as pl
+
+RUN_TABLES: Final = (*TABLE_NAMES, "commands")
+
+
+def need(module: str, extra: str) -> Any:
+    """Import a module of an extra; ConfigError says in one sentence how to get it."""
+    import importlib
+
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise ConfigError(
+            f"this needs {module.partition('.')[0]}, which is not installed.",
+            f"Install the extra: pip install 'kapitaalbot[{extra}]'.",
+        ) from error
+
+
+class Run:
+    """One finished run. Frames: `run.decisions`, `run.fills` ...; SQL: `run.connect()`.
+
+    path : the run's folder; manifest, summary : plain data; digest : 64 hex characters
+    """
+
+    def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
+        self.path = path
+        self.manifest = manifest
+        families = {int(code): name for code, name in manifest.get("families", {}).items()}
+        self.frame = Frame(
+            InstrumentTable.from_json(manifest["instruments"]), families or FAMILY_NAMES
+        )
+        self._frames: dict[str, pl.DataFrame] = {}
+
+    @classmethod
+    def open(cls, path: Path | str = "latest", runs: Path | str = "runs") -> Run:
+        """Open a run folder, an id under `runs`, or the newest run: `runs/latest`.
+
+        raises ConfigError for a run that is not there, DataError for one that cannot be read
+        """
+        folder = find_run(path, runs)
+        return cls(folder, read_manifest(folder))
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What the command line prints at the end, as plain data; money as exact text."""
+        return dict(self.manifest["summary"])
+
+    @property
+    def digest(self) -> str:
+        return str(self.manifest["digest"])
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        return self.frame.symbols
+
+    @property
+    def quote(self) -> str:
+        return str(self.manifest["summary"]["quote"])
+
+    # --- frames ---------------------------------------------------------------------------------
+
+    def file(self, table: str) -> Path:
+        """The Parquet file of a table; raises ConfigError for an unknown one, DataError if gone."""
+        if table not in RUN_TABLES:
+            raise ConfigError(f"a run has no table {table!r}.", f"It has {', '.join(RUN_TABLES)}.")
+        path = self.path / f"{table}.parquet"
+        if not path.is_file():
+            raise DataError(
+                f"{path} is missing: the run's folder is not whole.",
+                "Replay the profile again; `run compare` shows that nothing changed.",
+            )
+        return path
+
+    def scan(self, table: str) -> pl.LazyFrame:
+        """A table as a LazyFrame with its companion columns; for tables that are large."""
+        polars = need("polars", "analysis")
+        raw = polars.scan_parquet(self.file(table))
+        known = set(raw.collect_schema().names())
+        rules = companions(table)
+        frame = raw.with_columns(rule.polars(self.frame) for rule in rules if rule.source in known)
+        return frame.select(_ordered(known, frame.collect_schema().names()))
+
+    def table(self, table: str) -> pl.DataFrame:
+        """A table as a DataFrame with its companion columns, read once."""
+        if table not in self._frames:
+            self._frames[table] = self.scan(table).collect()
+        return self._frames[table]
+
+    def raw(self, table: str) -> pl.DataFrame:
+        """A table exactly as it was recorded: integers and estimates, nothing else."""
+        frame: pl.DataFrame = need("polars", "analysis").read_parquet(self.file(table))
+        return frame
+
+    @property
+    def evaluations(self) -> pl.DataFrame:
+        """One row per evaluation: what was looked at, ready, active, sent."""
+        return self.table("evaluations")
+
+    @property
+    def decisions(self) -> pl.DataFrame:
+        """One row per evaluation and symbol: outcome, blocker, winner and its economics."""
+        return self.table("decisions")
+
+    @property
+    def candidates(self) -> pl.DataFrame:
+        """Routes considered, with their whole cost stack; sampled, `weight` says how much."""
+        return self.table("candidates")
+
+    @property
+    def blockers(self) -> pl.DataFrame:
+        """Per evaluation and symbol: how many candidates each gate stopped first."""
+        return self.table("blockers")
+
+    @property
+    def orders(self) -> pl.DataFrame:
+        """Every change of every order."""
+        return self.table("orders")
+
+    @property
+    def fills(self) -> pl.DataFrame:
+        """Every fill: price, fee, liquidity, profit realised."""
+        return self.table("fills")
+
+    @property
+    def positions(self) -> pl.DataFrame:
+        """Every change of a position and its protection."""
+        return self.table("positions")
+
+    @property
+    def realized(self) -> pl.DataFrame:
+        """One row per round trip."""
+        return self.table("realized")
+
+    @property
+    def equity(self) -> pl.DataFrame:
+        """Equity, exposure and drawdown over time."""
+        return self.table("equity")
+
+    @property
+    def health(self) -> pl.DataFrame:
+        """Data quality per symbol over time."""
+        return self.table("health")
+
+    @property
+    def commands(self) -> pl.DataFrame:
+        """Every command that went to the venue."""
+        return self.table("commands")
+
+    # --- SQL ------------------------------------------------------------------------------------
+
+    def connect(self) -> duckdb.DuckDBPyConnection:
+        """A DuckDB connection with one view per table, and the bare tables in schema `raw`.
+
+        Nothing is read before a query asks for it. Times are TIMESTAMP_NS in UTC.
+        """
+        duckdb = need("duckdb", "analysis")
+        connection: duckdb.DuckDBPyConnection = duckdb.connect()
+        connection.execute("CREATE SCHEMA raw")
+        for table in RUN_TABLES:
+            source = f"read_parquet({sql_text(str(self.file(table)))})"
+            connection.execute(f"CREATE VIEW raw.{table} AS SELECT * FROM {source}")
+            known = [row[0] for row in connection.execute(f"DESCRIBE raw.{table}").fetchall()]
+            made = {
+                rule.name: f"{rule.sql(self.frame)} AS {quoted(rule.name)}"
+                for rule in companions(table)
+                if rule.source in known
+            }
+            names = _ordered(set(known), [*known, *made])
+            columns = ", ".join(made.get(name, quoted(name)) for name in names)
+            connection.execute(f"CREATE VIEW {table} AS SELECT {columns} FROM raw.{table}")
+        return connection
+
+    def sql(self, query: str) -> pl.DataFrame:
+        """The answer of one SQL query over the views, as a frame."""
+        need("polars", "analysis")
+        frame: pl.DataFrame = self.connect().sql(query).pl()
+        return frame
+
+    # --- words ----------------------------------------------------------------------------------
+
+    def explain(self, at: str | int, symbol: str) -> str:
+        """One evaluation in full, as text. at : ISO time (UTC), or ns since the epoch."""
+        from engine.reports.explain import explain
+
+        return explain(self, at, symbol)
+
+    def __repr__(self) -> str:
+        return f"<Run {self.path} digest {self.digest[:16]}>"
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><th style='text-align:left'>{html.escape(name)}</th>"
+            f"<td style='text-align:left'>{html.escape(text)}</td></tr>"
+            for name, text in summary_rows(self.summary)
+        )
+        title = html.escape(f"{self.path.name}, digest {self.digest[:16]}")
+        return f"<p><b>{title}</b></p><table>{rows}</table>"
+
+
+def _ordered(recorded: set[str], names: list[str]) -> list[str]:
+    """What a person reads first comes first: time, symbol, then the record, then the rest."""
+    first = [name for name in ("time", "symbol") if name in names]
+    ours = [name for name in names if name in recorded]
+    return first + ours + [name for name in names if name not in recorded and name not in first]
