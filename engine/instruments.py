@@ -9,6 +9,7 @@ and path-safe names in folders (BTC-USD).
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from decimal import Decimal
@@ -161,9 +162,12 @@ class Instrument:
         row["qty_min"] = -int(-self.qty_min // self.qty_increment)
         row["cost_min"] = to_money(self.cost_min)
         exponent = self.price_precision + self.qty_precision - MONEY_DECIMALS
-        numerator = int(row["tick_num"]) * int(row["lot_num"])
-        row["notional_num"] = numerator * 10 ** max(-exponent, 0)
-        row["notional_den"] = 10 ** max(exponent, 0)
+        numerator = int(row["tick_num"]) * int(row["lot_num"]) * 10 ** max(-exponent, 0)
+        denominator = 10 ** max(exponent, 0)
+        # In lowest terms: Kraken v1 writes a tick of 0.1 with five decimals, and 10^4 / 10^5 would
+        # let the notional of twenty coins overflow.
+        common = math.gcd(numerator, denominator)
+        row["notional_num"], row["notional_den"] = numerator // common, denominator // common
         row["price_max"], row["qty_max"] = PRICE_MAX, QTY_MAX
         row["status"] = STATUS_CODES[self.status]
         row["price_float"], row["qty_float"] = float(self.price_increment), float(self.qty_increment)
