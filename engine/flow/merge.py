@@ -23,6 +23,9 @@ NEVER: Final = 0x7FFFFFFFFFFFFFFF  # later than every stamp
 _WORDS: Final = EVENT.itemsize // 8
 
 
+COLUMNS: Final[tuple[str, ...]] = tuple(EVENT.names or ())  # in the order of columns_to_rows
+
+
 def words(rows: np.ndarray) -> np.ndarray:
     """The memory of EVENT[n] as int64[8 n]: a view where rows are contiguous, else a copy."""
     return np.ascontiguousarray(rows).view(np.int64)

@@ -1,0 +1,116 @@
+"""How do bytes reach a disk for good? The few operations that the log and the cold store build on.
+
+Create, append, sync, cut, rename, lock. One small class, so that a test can put a failing disk in
+its place and every error passes through the code that runs for real. Left out: reading.
+
+A sync that failed must never be tried again: the kernel may have marked the lost pages clean, and
+the second call would then lie (Rebello et al. 2020, "Can applications recover from fsync
+failures?"). The callers of `sync` therefore give up on the first failure.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from pathlib import Path
+
+from engine.errors import RefusedError
+
+
+class AppendFile:
+    """One file that is written front to back. `size` is what was written so far, in bytes."""
+
+    def __init__(self, fd: int, size: int = 0) -> None:
+        self._fd = fd
+        self.size = size
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Append all of `data`; a short write goes on where it stopped. Raises OSError."""
+        rest = memoryview(data).cast("B")
+        while len(rest):
+            n = os.write(self._fd, rest)
+            self.size += n
+            rest = rest[n:]
+
+    def sync(self) -> None:
+        """Return when the bytes are on the disk. Raises OSError; never call it again after that."""
+        os.fsync(self._fd)
+
+    def cut(self, size: int) -> None:
+        """Keep the first `size` bytes."""
+        os.ftruncate(self._fd, size)
+        os.lseek(self._fd, size, os.SEEK_SET)
+        self.size = size
+
+    def close(self) -> None:
+        """Close without a sync; a second call does nothing."""
+        if self._fd >= 0:
+            fd, self._fd = self._fd, -1
+            os.close(fd)
+
+
+class Files:
+    """The local file system. Errors are OSError, as the system gives them."""
+
+    def make_folder(self, path: Path) -> None:
+        path.mkdir(parents=True, exist_ok=True)
+
+    def create(self, path: Path) -> AppendFile:
+        """A new file for appending; one that exists already is an error."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        return AppendFile(os.open(path, flags, 0o644))
+
+    def reopen(self, path: Path) -> AppendFile:
+        """An existing file, to be cut or appended to."""
+        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        return AppendFile(fd, os.lseek(fd, 0, os.SEEK_END))
+
+    def rename(self, old: Path, new: Path) -> None:
+        """Give a synced file its final name, for good: the folder is synced too."""
+        os.replace(old, new)
+        self.sync_folder(new.parent)
+
+    def remove(self, path: Path) -> None:
+        """Remove a file if it is there."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+
+    def sync_folder(self, path: Path) -> None:
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+LOCAL_FILES = Files()
+
+
+class Lock:
+    """At most one writer: an advisory lock that ends with the process that holds it.
+
+    The file stays when the lock is released: removing it would race with the next holder.
+    """
+
+    def __init__(self, path: Path, what: str) -> None:
+        """Take the lock or raise RefusedError at once. `what` names the thing being locked."""
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            holder = os.pread(self._fd, 100, 0).decode("utf-8", "replace").strip()
+            os.close(self._fd)
+            self._fd = -1
+            raise RefusedError(
+                f"{what} is being written by another process ({holder or 'unknown'}).",
+                "Wait for it, stop it, or write to another place.",
+            ) from error
+        os.ftruncate(self._fd, 0)
+        os.pwrite(self._fd, f"pid {os.getpid()}\n".encode(), 0)
+
+    def release(self) -> None:
+        """Give the lock back; a second call does nothing."""
+        if self._fd >= 0:
+            fd, self._fd = self._fd, -1
+            os.close(fd)
