@@ -18,6 +18,10 @@ settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
 def pytest_configure(config: pytest.Config) -> None:
     """Compiled integers wrap in silence; the same kernels in plain Python warn about it."""
+    # engine/jit.py silences it outside pytest, which starts from filters of its own.
+    config.addinivalue_line(
+        "filterwarnings", "ignore:First-class function type feature is experimental"
+    )
     if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
         config.addinivalue_line(
             "filterwarnings", r"ignore:overflow encountered in scalar:RuntimeWarning"
