@@ -67,6 +67,7 @@ ORDER_TRIGGERED: Final = 28
 ORDER_FILLED: Final = 29
 CANCEL_REJECT: Final = 30
 AMEND_REJECT: Final = 31
+ORDER_PENDING: Final = 32
 BALANCE: Final = 35
 MODE: Final = 40
 OPERATOR: Final = 41
@@ -103,6 +104,7 @@ KIND_NAMES: Final[dict[int, str]] = {
     ORDER_FILLED: "order_filled",
     CANCEL_REJECT: "cancel_reject",
     AMEND_REJECT: "amend_reject",
+    ORDER_PENDING: "order_pending",
     BALANCE: "balance",
     MODE: "mode",
     OPERATOR: "operator",
@@ -138,6 +140,7 @@ FIELDS_OF_KIND: Final[dict[int, str]] = {
     ORDER_FILLED: "the order is complete: qty = total filled, id = client order id",
     CANCEL_REJECT: "id = client order id, aux = reason (REJECT_*)",
     AMEND_REJECT: "id = client order id, aux = reason (REJECT_*)",
+    ORDER_PENDING: "the venue has the order, it is not open yet: id = client order id, aux as ACK",
     BALANCE: "sym = -1 and id = 0: quote money in qty; sym >= 0: lots of its base in qty",
     MODE: "aux = MODE_*, id = who (0 engine, 1 operator)",
 }

@@ -1,10 +1,60 @@
-"""Where is each of our orders in its life? The order table and its 13 states."""
+"""Where is each of our orders in its life? The order table, its 13 states, and what an event does.
+
+A transition outside the table below marks the order SUSPECT: the venue's answer is unknown and
+nothing may be assumed until evidence settles it. Fills are applied once per execution id; a fill
+and its fee are one message and are booked together; completion is what ORDER_FILLED says, never
+inferred from a fill. A terminal state frees the slot, but the order stays readable in it until
+another takes its place, so that a late fill still finds its order.
+
+Left out: whether a command may leave (safety.py), what to do next (planner.py, protection.py).
+docs/order-life.md draws the table.
+"""
 
 from __future__ import annotations
 
 from typing import Final
 
 import numpy as np
+
+from engine.commands import MARKET, ROLE_ENTRY, ROLE_PROTECTION, STOP_LOSS, STOP_LOSS_LIMIT
+from engine.core.capital import equity_row, refresh_capital
+from engine.core.desk import desk_of
+from engine.core.faults import FAULT_ORDER
+from engine.core.positions import (
+    POSITION_CLOSING,
+    POSITION_OPEN,
+    POSITION_OPENING,
+    POSITION_REDUCING,
+    apply_fill,
+    is_dust,
+    set_position_state,
+    sweep_dust,
+)
+from engine.core.records import T_ORDERS
+from engine.core.rows import claim_row
+from engine.events import (
+    AMEND_REJECT,
+    CANCEL_REJECT,
+    MAKER,
+    MODE_HALT,
+    ORDER_ACK,
+    ORDER_AMENDED,
+    ORDER_CANCELED,
+    ORDER_EXPIRED,
+    ORDER_FEE,
+    ORDER_FILL,
+    ORDER_FILLED,
+    ORDER_PENDING,
+    ORDER_REJECT,
+    ORDER_SENT,
+    ORDER_TRIGGERED,
+    REJECT_MINIMUM,
+    REJECT_UNKNOWN_ORDER,
+    SNAPSHOT,
+)
+from engine.jit import kernel
+from engine.numerics import NAN
+from engine.stage import stage
 
 N_ORDERS: Final = 64  # slots of the order table
 N_ENTRY_SLOTS: Final = 48  # entries use these only: the rest is kept for protection and exits
@@ -42,6 +92,68 @@ ORDER_STATE_NAMES: Final[dict[int, str]] = {
     ORDER_STATE_SUSPECT: "suspect",
 }
 
+# Where an order may go from each state. A fill may precede the acknowledgement; an order may end
+# at the venue while our cancel or amend is on its way; OPEN to REJECTED is a stop that fired and
+# was refused as the market order it became.
+_ENDS: Final = (
+    ORDER_STATE_FILLED,
+    ORDER_STATE_CANCELLED,
+    ORDER_STATE_REJECTED,
+    ORDER_STATE_EXPIRED,
+)
+_ANSWERS: Final = (
+    ORDER_STATE_OPEN,
+    ORDER_STATE_PARTIAL,
+    ORDER_STATE_FILLED,
+    ORDER_STATE_CANCELLED,
+    ORDER_STATE_REJECTED,
+    ORDER_STATE_SUSPECT,
+)
+TRANSITIONS: Final[dict[int, tuple[int, ...]]] = {
+    ORDER_STATE_PLANNED: (ORDER_STATE_JOURNALED, ORDER_STATE_REJECTED),
+    ORDER_STATE_JOURNALED: (ORDER_STATE_SENT, ORDER_STATE_PENDING_NEW, *_ANSWERS),
+    ORDER_STATE_SENT: (ORDER_STATE_PENDING_NEW, *_ANSWERS),
+    ORDER_STATE_PENDING_NEW: _ANSWERS,
+    ORDER_STATE_OPEN: (
+        ORDER_STATE_PARTIAL,
+        ORDER_STATE_AMEND_PENDING,
+        ORDER_STATE_CANCEL_PENDING,
+        *_ENDS,
+        ORDER_STATE_SUSPECT,
+    ),
+    ORDER_STATE_PARTIAL: (
+        ORDER_STATE_AMEND_PENDING,
+        ORDER_STATE_CANCEL_PENDING,
+        ORDER_STATE_FILLED,
+        ORDER_STATE_CANCELLED,
+        ORDER_STATE_EXPIRED,
+        ORDER_STATE_SUSPECT,
+    ),
+    ORDER_STATE_AMEND_PENDING: (
+        ORDER_STATE_OPEN,
+        ORDER_STATE_PARTIAL,
+        *_ENDS,
+        ORDER_STATE_SUSPECT,
+    ),
+    ORDER_STATE_CANCEL_PENDING: (
+        ORDER_STATE_OPEN,
+        ORDER_STATE_PARTIAL,
+        *_ENDS,
+        ORDER_STATE_SUSPECT,
+    ),
+    ORDER_STATE_FILLED: (),
+    ORDER_STATE_CANCELLED: (),
+    ORDER_STATE_REJECTED: (),
+    ORDER_STATE_EXPIRED: (),
+    ORDER_STATE_SUSPECT: (
+        ORDER_STATE_PENDING_NEW,
+        ORDER_STATE_OPEN,
+        ORDER_STATE_PARTIAL,
+        ORDER_STATE_CANCEL_PENDING,
+        *_ENDS,
+    ),
+}
+
 ORDER: Final = np.dtype(
     [
         ("id", "<i8"),  # client order id, > 0; 0: never used
@@ -59,7 +171,7 @@ ORDER: Final = np.dtype(
         ("qty", "<i8"),  # lots, total
         ("filled", "<i8"),
         ("expire_ts", "<i8"),
-        ("reason", "<i8"),  # why it was sent; then why it was refused or cancelled
+        ("reason", "<i8"),  # why the newest command was sent, or why the venue refused or ended it
         ("venue_key", "<i8"),
         ("triggered", "<i8"),  # 1: its stop fired
         ("amend_price", "<i8"),  # what the amend in flight asks for, 0 keeps
@@ -67,22 +179,549 @@ ORDER: Final = np.dtype(
         ("amend_qty", "<i8"),
         ("n_moves", "<i8"),  # amends sent
         ("n_refused", "<i8"),  # amends and cancels refused since the last success
+        ("n_duplicates", "<i8"),  # fills and fees that came again and were dropped
         ("ts_decided", "<i8"),
         ("ts_sent", "<i8"),
         ("ts_acked", "<i8"),
         ("ts_filled", "<i8"),
         ("ts_touched", "<i8"),  # created or last amended: the age that the venue charges by
         ("ts_command", "<i8"),  # newest command: replies are overdue from here
-        ("ts_done", "<i8"),  # entered its terminal state
+        ("ts_done", "<i8"),  # entered its terminal state; 0: the order works
         ("expected_bps", "<f8"),  # of the mandate of an entry, carried to the position
         ("invalidation_bps", "<f8"),
         ("horizon_ns", "<i8"),
-        ("fill_exec", "<i8"),  # the fill whose fee has not arrived yet, 0 none
+        ("fill_exec", "<i8"),  # the fill whose fee has not arrived yet
         ("fill_price", "<i8"),
-        ("fill_qty", "<i8"),
+        ("fill_qty", "<i8"),  # 0: no fill is waiting
         ("fill_maker", "<i8"),
         ("fill_ts_venue", "<i8"),
         ("n_executions", "<i8"),
         ("executions", "<i8", (N_EXECUTIONS,)),  # ring of execution ids already applied
     ]
 )
+
+RETRY_NS: Final = 1_000_000_000  # pause after a refusal before the same thing is tried again
+N_LIMIT_TRIES: Final = 3  # marketable exits as bounded limits, before one goes at market
+
+
+def _transition_table() -> np.ndarray:
+    table = np.zeros((N_ORDER_STATES + 1, N_ORDER_STATES + 1), np.int64)
+    for state, nexts in TRANSITIONS.items():
+        table[state, list(nexts)] = 1
+    return table
+
+
+ALLOWED: Final = _transition_table()  # int64[14, 14]: 1 where `from, to` is allowed
+
+
+# --- reading the table ---------------------------------------------------------------------------
+
+
+@kernel
+def is_terminal(state):
+    """Filled, cancelled, rejected or expired: the state never changes again."""
+    return ORDER_STATE_FILLED <= state <= ORDER_STATE_EXPIRED
+
+
+@kernel
+def is_coverage(state):
+    """Does a stop order in this state protect? OPEN, PARTIAL and AMEND_PENDING do.
+
+    Before its acknowledgement it is only asked for; while a cancel travels it may be gone.
+    """
+    return (
+        state == ORDER_STATE_OPEN
+        or state == ORDER_STATE_PARTIAL
+        or state == ORDER_STATE_AMEND_PENDING
+    )
+
+
+@kernel
+def is_waiting(state):
+    """Does an order in this state owe us an answer of the venue?"""
+    return (
+        ORDER_STATE_JOURNALED <= state <= ORDER_STATE_PENDING_NEW
+        or state == ORDER_STATE_AMEND_PENDING
+        or state == ORDER_STATE_CANCEL_PENDING
+    )
+
+
+@kernel
+def is_settled(state):
+    """May a new amend or cancel be asked for (open, nothing in flight)?"""
+    return state == ORDER_STATE_OPEN or state == ORDER_STATE_PARTIAL
+
+
+@kernel
+def may_ask(order, now):
+    """May an amend or cancel be asked for now? Not while one is in flight or was just refused."""
+    if not is_settled(order["state"]) or order["triggered"] != 0:
+        return False
+    return order["n_refused"] == 0 or now - order["ts_command"] >= RETRY_NS
+
+
+@kernel
+def find_order(orders, order_id):
+    """Slot of the order with this client id, or -1."""
+    if order_id <= 0:
+        return -1
+    for k in range(len(orders)):
+        if orders[k]["id"] == order_id:
+            return k
+    return -1
+
+
+@kernel
+def is_working(order):
+    """Is this slot in use by an order that has not ended?"""
+    return order["id"] > 0 and order["ts_done"] == 0
+
+
+@kernel
+def count_working(desk):
+    """Orders that have not ended: (all, entries)."""
+    n_all = 0
+    n_entries = 0
+    for k in range(len(desk.orders)):
+        order = desk.orders[k]
+        if is_working(order):
+            n_all += 1
+            if order["role"] == ROLE_ENTRY:
+                n_entries += 1
+    return n_all, n_entries
+
+
+@kernel
+def has_suspect(desk, i):
+    """Is an order of symbol `i` SUSPECT (so that nothing may be added to it)?"""
+    for k in range(len(desk.orders)):
+        order = desk.orders[k]
+        if order["state"] == ORDER_STATE_SUSPECT and order["sym"] == i:
+            return True
+    return False
+
+
+@kernel
+def free_slot(orders, role):
+    """A slot for a new order of this role, or -1: unused ones first, then the longest ended.
+
+    Entries use the first N_ENTRY_SLOTS only; the others prefer the rest.
+    """
+    best = -1
+    best_ts = 0
+    n = N_ENTRY_SLOTS if role == ROLE_ENTRY else len(orders)
+    for step in range(n):
+        k = step if role == ROLE_ENTRY else n - 1 - step
+        order = orders[k]
+        if order["id"] == 0:
+            return k
+        if order["ts_done"] > 0 and (best < 0 or order["ts_done"] < best_ts):
+            best = k
+            best_ts = order["ts_done"]
+    return best
+
+
+# --- writing the table ---------------------------------------------------------------------------
+
+
+@kernel
+def order_row(desk, slot, state_before, cause, reason):
+    """Append the present state of the order in `slot` to the table `orders`."""
+    glob = desk.glob
+    ring = desk.rings["orders"]
+    n = claim_row(glob, T_ORDERS, len(ring))
+    if n < 0:
+        return
+    row = ring[n]
+    order = desk.orders[slot]
+    row["ts"] = glob["now"]
+    row["id"] = order["id"]
+    row["sym"] = order["sym"]
+    row["generation"] = order["generation"]
+    row["route"] = order["route"]
+    row["role"] = order["role"]
+    row["side"] = order["side"]
+    row["type"] = order["type"]
+    row["price"] = order["price"]
+    row["trigger"] = order["trigger"]
+    row["qty"] = order["qty"]
+    row["filled"] = order["filled"]
+    row["state"] = order["state"]
+    row["state_before"] = state_before
+    row["cause"] = cause
+    row["reason"] = reason
+    row["ts_decided"] = order["ts_decided"]
+    row["ts_sent"] = order["ts_sent"]
+    row["ts_acked"] = order["ts_acked"]
+    row["ts_filled"] = order["ts_filled"]
+
+
+@kernel
+def new_order(desk, i, role, side, type_, tif, post_only, price, trigger, qty, expire_ts, route):
+    """Put a PLANNED order into the table; `safety.emit` sends it or refuses it in the same step.
+
+    price, trigger : int64, ticks, 0 none; qty : int64, lots; expire_ts : int64, ns, 0 none
+    returns int64: its slot, or -1 when the table has no room for this role
+    """
+    slot = free_slot(desk.orders, role)
+    if slot < 0:
+        return -1
+    glob = desk.glob
+    order = desk.orders[slot]
+    glob["last_order_id"] += 1
+    order["id"] = glob["last_order_id"]
+    order["state"] = ORDER_STATE_PLANNED
+    order["sym"] = i
+    order["role"] = role
+    order["side"] = side
+    order["type"] = type_
+    order["tif"] = tif
+    order["post_only"] = post_only
+    order["route"] = route
+    order["generation"] = glob["generation"]
+    order["price"] = price
+    order["trigger"] = trigger
+    order["qty"] = qty
+    order["filled"] = 0
+    order["expire_ts"] = expire_ts
+    order["reason"] = 0
+    order["venue_key"] = 0
+    order["triggered"] = 0
+    order["amend_price"] = 0
+    order["amend_trigger"] = 0
+    order["amend_qty"] = 0
+    order["n_moves"] = 0
+    order["n_refused"] = 0
+    order["n_duplicates"] = 0
+    order["ts_decided"] = glob["now"]
+    order["ts_sent"] = 0
+    order["ts_acked"] = 0
+    order["ts_filled"] = 0
+    order["ts_touched"] = glob["now"]
+    order["ts_command"] = glob["now"]
+    order["ts_done"] = 0
+    order["expected_bps"] = 0.0
+    order["invalidation_bps"] = 0.0
+    order["horizon_ns"] = 0
+    order["fill_exec"] = 0
+    order["fill_price"] = 0
+    order["fill_qty"] = 0
+    order["fill_maker"] = 0
+    order["fill_ts_venue"] = 0
+    order["n_executions"] = 0
+    return slot
+
+
+@stage
+def set_order_state(desk, slot, state, cause, reason):
+    """Move an order along the table, or to SUSPECT when the table does not allow it; one row.
+
+    A terminal order stays as it is. Ending an order releases its place in the position's record.
+    """
+    order = desk.orders[slot]
+    before = order["state"]
+    if is_terminal(before):
+        return
+    target = state
+    if state != before and ALLOWED[before, state] == 0:
+        target = ORDER_STATE_SUSPECT
+    order["state"] = target
+    if target != ORDER_STATE_AMEND_PENDING:
+        order["amend_price"] = 0
+        order["amend_trigger"] = 0
+        order["amend_qty"] = 0
+    if is_terminal(target):
+        order["ts_done"] = desk.glob["now"]
+    order_row(desk, slot, before, cause, reason)
+    if is_terminal(target):
+        end_order(desk, slot, before)
+
+
+@kernel
+def refuse_exit(desk, i, type_, reason):
+    """The venue refused an exit: wait before the next; too small for a limit means market next.
+
+    What is too small even for a market order can only be dust.
+    """
+    position = desk.symbols[i]["position"]
+    position["retry_ts"] = desk.glob["now"] + RETRY_NS
+    if reason == REJECT_MINIMUM:
+        position["n_exit_tries"] += N_LIMIT_TRIES
+        if type_ == MARKET and position["stop_slot"] == 0 and position["entry_slot"] == 0:
+            if position["qty"] > 0:
+                sweep_dust(desk, i)
+
+
+@kernel
+def end_order(desk, slot, state_before):
+    """An order has ended: release its place in the position, judge what is left of it."""
+    order = desk.orders[slot]
+    i = order["sym"]
+    symbol = desk.symbols[i]
+    position = symbol["position"]
+    state = order["state"]
+    if order["role"] == ROLE_ENTRY:
+        if position["entry_slot"] == slot + 1:
+            position["entry_slot"] = 0
+            if state == ORDER_STATE_EXPIRED and order["filled"] == 0:
+                position["lapsed_slot"] = slot + 1
+                known = position["edge_now_ts"] > 0
+                position["lapsed_bps"] = position["edge_now_bps"] if known else NAN
+            position["edge_now_ts"] = 0
+        if position["entry_slot"] == 0 and position["state"] == POSITION_OPENING:
+            set_position_state(desk, i, POSITION_OPEN)
+    elif order["role"] == ROLE_PROTECTION:
+        if position["stop_slot"] == slot + 1:
+            position["stop_slot"] = 0
+            unasked = state == ORDER_STATE_CANCELLED and state_before != ORDER_STATE_CANCEL_PENDING
+            if state == ORDER_STATE_REJECTED or unasked:
+                position["n_refused"] += 1
+            else:
+                position["n_refused"] = 0
+    elif position["exit_slot"] == slot + 1:
+        position["exit_slot"] = 0
+        position["n_exit_tries"] += 1
+        if state == ORDER_STATE_REJECTED:
+            refuse_exit(desk, i, order["type"], order["reason"])
+        if position["qty"] > 0 and position["state"] == POSITION_CLOSING:
+            set_position_state(desk, i, POSITION_REDUCING)
+    idle = position["entry_slot"] == 0 and position["stop_slot"] == 0 and position["exit_slot"] == 0
+    if idle and is_dust(symbol):
+        sweep_dust(desk, i)
+
+
+@kernel
+def mark_overdue(desk, slot):
+    """Mark the order SUSPECT when its answer is later than `orders.reply_timeout_ns`."""
+    order = desk.orders[slot]
+    if not is_waiting(order["state"]):
+        return
+    if desk.glob["now"] - order["ts_command"] > desk.params["orders_reply_timeout_ns"]:
+        set_order_state(desk, slot, ORDER_STATE_SUSPECT, 0, 0)
+
+
+# --- what an event means -------------------------------------------------------------------------
+
+
+@kernel
+def next_state(state, kind, filled, qty, reported, triggered, reason):
+    """The state that an event asks for; SUSPECT when it contradicts what we know.
+
+    state, kind : ORDER_STATE_* and event kind; filled, qty : int64, lots, of our order
+    reported : int64, lots that the event names (total filled of ORDER_FILLED, rest still open of
+        ORDER_CANCELED and ORDER_EXPIRED); triggered : 1 when its stop fired
+    reason : REJECT_* of a refusal
+    """
+    if is_terminal(state):
+        return state
+    resting = ORDER_STATE_PARTIAL if filled > 0 else ORDER_STATE_OPEN
+    early = ORDER_STATE_JOURNALED <= state <= ORDER_STATE_PENDING_NEW
+    if state == ORDER_STATE_PLANNED:
+        return ORDER_STATE_SUSPECT
+    if kind == ORDER_SENT:
+        return ORDER_STATE_SENT if state == ORDER_STATE_JOURNALED else state
+    if kind == ORDER_PENDING:
+        if early or state == ORDER_STATE_SUSPECT:
+            return ORDER_STATE_PENDING_NEW
+        return state
+    if kind == ORDER_ACK:
+        return resting if early or state == ORDER_STATE_SUSPECT else state
+    if kind == ORDER_FILL or kind == ORDER_FEE:
+        if state == ORDER_STATE_AMEND_PENDING or state == ORDER_STATE_CANCEL_PENDING:
+            return state  # what we asked for is still on its way
+        return ORDER_STATE_PARTIAL
+    if kind == ORDER_FILLED:
+        return ORDER_STATE_FILLED if reported == filled else ORDER_STATE_SUSPECT
+    if kind == ORDER_CANCELED:
+        return ORDER_STATE_CANCELLED if reported == qty - filled else ORDER_STATE_SUSPECT
+    if kind == ORDER_EXPIRED:
+        return ORDER_STATE_EXPIRED if reported == qty - filled else ORDER_STATE_SUSPECT
+    if kind == ORDER_REJECT:
+        if early or state == ORDER_STATE_SUSPECT or triggered != 0:
+            return ORDER_STATE_REJECTED
+        return ORDER_STATE_SUSPECT
+    if kind == ORDER_TRIGGERED:
+        if state == ORDER_STATE_SUSPECT:
+            return resting
+        return ORDER_STATE_SUSPECT if early else state
+    # What is left answers an amend or a cancel of ours.
+    if kind == ORDER_AMENDED:
+        if state == ORDER_STATE_AMEND_PENDING or state == ORDER_STATE_SUSPECT:
+            return resting
+        return ORDER_STATE_SUSPECT
+    if reason == REJECT_UNKNOWN_ORDER:
+        # Not found is not "gone": without evidence of its end the order is in doubt.
+        return ORDER_STATE_SUSPECT
+    if kind == CANCEL_REJECT and state == ORDER_STATE_CANCEL_PENDING:
+        return resting
+    if kind == AMEND_REJECT and state == ORDER_STATE_AMEND_PENDING:
+        return resting
+    return ORDER_STATE_SUSPECT
+
+
+@kernel
+def seen_execution(order, execution):
+    """Was this execution id applied to the order already?"""
+    n = order["n_executions"]
+    if n > N_EXECUTIONS:
+        n = N_EXECUTIONS
+    for k in range(n):
+        if order["executions"][k] == execution:
+            return True
+    return False
+
+
+@kernel
+def book_fill(desk, slot, fee):
+    """Apply the fill that waits in the order: its own lots, position, cash, rows."""
+    glob = desk.glob
+    order = desk.orders[slot]
+    execution = order["fill_exec"]
+    qty = order["fill_qty"]
+    order["executions"][order["n_executions"] % N_EXECUTIONS] = execution
+    order["n_executions"] += 1
+    order["fill_qty"] = 0
+    order["fill_exec"] = 0
+    order["filled"] += qty
+    if order["ts_filled"] == 0:
+        order["ts_filled"] = glob["now"]
+    if order["filled"] > order["qty"]:
+        # The ledger follows the venue; that it filled more than we asked for stops everything.
+        glob["mode"] = MODE_HALT
+    apply_fill(
+        desk,
+        slot,
+        order["fill_price"],
+        qty,
+        fee,
+        order["fill_maker"],
+        execution,
+        order["fill_ts_venue"],
+    )
+
+
+@kernel
+def take_fill(order, event):
+    """ORDER_FILL: keep it until its fee arrives. Returns False if it makes no sense.
+
+    One that was applied before, or waits already, is dropped and counted.
+    """
+    execution = event["aux"]
+    waits = order["fill_qty"] > 0 and order["fill_exec"] == execution
+    if waits or seen_execution(order, execution):
+        order["n_duplicates"] += 1
+        return True
+    if event["qty"] <= 0 or event["price"] <= 0:
+        return False
+    order["fill_exec"] = execution
+    order["fill_price"] = event["price"]
+    order["fill_qty"] = event["qty"]
+    order["fill_maker"] = 1 if np.int64(event["flags"]) & MAKER else 0
+    order["fill_ts_venue"] = event["ts_venue"]
+    return True
+
+
+@kernel
+def note_answer(order, kind, event, now):
+    """Write what an answer says about the order itself. Returns (told something new, refusal).
+
+    The state is not touched here; a refusal is a REJECT_* or CANCEL_* code, 0 if none.
+    """
+    state = order["state"]
+    if kind == ORDER_SENT:
+        if order["ts_sent"] == 0:
+            order["ts_sent"] = now
+            return True, 0
+    elif kind == ORDER_ACK:
+        if order["ts_acked"] == 0:
+            order["ts_acked"] = now
+            order["venue_key"] = event["aux"]
+            return True, 0
+    elif kind == ORDER_TRIGGERED:
+        order["triggered"] = 1
+        return True, 0
+    elif kind == ORDER_AMENDED:
+        if state == ORDER_STATE_AMEND_PENDING or state == ORDER_STATE_SUSPECT:
+            if order["type"] == STOP_LOSS or order["type"] == STOP_LOSS_LIMIT:
+                order["trigger"] = event["price"]
+            else:
+                order["price"] = event["price"]
+            order["qty"] = event["qty"]
+            order["ts_touched"] = now
+            order["n_refused"] = 0
+    elif kind == CANCEL_REJECT or kind == AMEND_REJECT:
+        order["n_refused"] += 1
+        return not is_terminal(state), event["aux"]
+    elif kind == ORDER_REJECT or kind == ORDER_CANCELED:
+        return False, event["aux"]
+    return False, 0
+
+
+@kernel
+def handle_event(desk, event):
+    """`apply_order_event` on a desk."""
+    glob = desk.glob
+    kind = np.int64(event["kind"])
+    order_id = event["id"]
+    slot = find_order(desk.orders, order_id)
+    if slot < 0:
+        money = kind == ORDER_FILL or kind == ORDER_FEE
+        ours = 0 < order_id <= glob["last_order_id"]
+        if money and ours and not np.int64(event["flags"]) & SNAPSHOT:
+            glob["fault"] = FAULT_ORDER
+        return
+    order = desk.orders[slot]
+    before = order["state"]
+    state = before
+    row = False
+    booked = False
+    doubtful = False
+    same = order["fill_qty"] > 0 and order["fill_exec"] == event["aux"]
+    if order["fill_qty"] > 0 and not (same and kind == ORDER_FILL):
+        # A fill waits: its fee closes it; anything else means that the fee is lost.
+        paid = same and kind == ORDER_FEE
+        book_fill(desk, slot, event["qty"] if paid else 0)
+        booked = True
+        doubtful = not paid
+        state = next_state(before, ORDER_FILL, order["filled"], order["qty"], 0, 0, 0)
+    if kind == ORDER_FILL:
+        if not take_fill(order, event):
+            doubtful = True
+    elif kind == ORDER_FEE:
+        if not booked or doubtful:
+            if seen_execution(order, event["aux"]):
+                order["n_duplicates"] += 1
+            else:
+                doubtful = True
+    else:
+        row, refusal = note_answer(order, kind, event, glob["now"])
+        if refusal != 0 and not is_terminal(before):
+            order["reason"] = refusal
+        state = next_state(
+            state, kind, order["filled"], order["qty"], event["qty"], order["triggered"], refusal
+        )
+        if kind == ORDER_ACK and order["role"] == ROLE_PROTECTION and not is_terminal(before):
+            desk.symbols[order["sym"]]["position"]["n_refused"] = 0
+    if doubtful and not is_terminal(state):
+        state = ORDER_STATE_SUSPECT
+    cause = ORDER_FILL if booked and kind == ORDER_FEE else kind
+    if state != before:
+        set_order_state(desk, slot, state, cause, order["reason"])
+    elif booked or row:
+        order_row(desk, slot, before, cause, order["reason"])
+        if is_terminal(before):
+            end_order(desk, slot, before)  # a late fill: a correction, never a re-opening
+    if booked or order["ts_done"] == glob["now"]:
+        refresh_capital(desk)
+    if booked:
+        equity_row(desk)
+
+
+@stage
+def apply_order_event(core, event):
+    """Apply one event of kind ORDER_*, CANCEL_REJECT or AMEND_REJECT to its order.
+
+    event : EVENT record. Orders of others are ignored. A fill of ours whose order has already
+    left the table is FAULT_ORDER, unless it is history (SNAPSHOT) that a reconcile settles.
+    """
+    handle_event(desk_of(core), event)

@@ -1,0 +1,261 @@
+"""When and how is a position left? The exit policy, the reasons, and the marketable exit.
+
+The policy (stop, target, time) is fixed at the first fill and only tightened afterwards. There is
+one resting sell per position: the stop. The target is watched here; by default it pulls the stop
+up below the trading price, so that no moment is uncovered. A marketable exit is a limit through
+the book, immediate or cancel, with a bound that doubles per try, then a market order; it leaves
+only after the stop is gone, because both would claim the same coins.
+
+Left out: the stop's own life (protection.py), tape-driven exit styles, exit regimes.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from engine.commands import ADD, IOC, LIMIT, MARKET, ROLE_EXIT, ROLE_FLATTEN
+from engine.core.capital import present_fees
+from engine.core.columns import FEATURE_INDEX, WINDOW_SUFFIXES, WINDOWS_S
+from engine.core.desk import desk_of
+from engine.core.orders import (
+    N_LIMIT_TRIES,
+    ORDER_STATE_SUSPECT,
+    RETRY_NS,
+    is_settled,
+    new_order,
+)
+from engine.core.positions import position_row
+from engine.core.records import OK
+from engine.core.safety import ask_cancel, emit, exit_refusal
+from engine.events import MODE_EMERGENCY
+from engine.jit import kernel
+from engine.numerics import NAN, clip, floor_int, is_nan, ratio, sqrt
+
+# Why a position was left, or what a fill of the resting stop means. Apart from the reason codes
+# of records.py, so that COMMAND.reason can carry either.
+EXIT_STOP: Final = 101
+EXIT_TRAIL: Final = 102
+EXIT_TARGET: Final = 103
+EXIT_TIME: Final = 104
+EXIT_STOP_REFUSED: Final = 105
+EXIT_COVERAGE_MISSING: Final = 106
+EXIT_EMERGENCY: Final = 107
+EXIT_OPERATOR: Final = 108
+
+EXIT_NAMES: Final[dict[int, str]] = {
+    EXIT_STOP: "stop",
+    EXIT_TRAIL: "trail",
+    EXIT_TARGET: "target",
+    EXIT_TIME: "time",
+    EXIT_STOP_REFUSED: "stop_refused",
+    EXIT_COVERAGE_MISSING: "coverage_missing",
+    EXIT_EMERGENCY: "emergency",
+    EXIT_OPERATOR: "operator",
+}
+
+TARGET_TIGHTEN: Final = 0
+TARGET_SELL: Final = 1
+
+_SECOND_NS: Final = 1_000_000_000
+_WINDOWS_NS: Final = np.array(WINDOWS_S, np.int64) * _SECOND_NS
+_VOL: Final = np.array([FEATURE_INDEX[f"vol_bps_{each}"] for each in WINDOW_SUFFIXES], np.int64)
+
+
+@kernel
+def horizon_vol_bps(symbol, horizon_ns):
+    """Realised volatility over a horizon in bps, NAN if unknown: that of the nearest window from
+    above, scaled by the square root of time where no window is as long as the horizon.
+
+    symbol : SYMBOL record with features; horizon_ns : int64, ns, > 0
+    """
+    n = len(_WINDOWS_NS)
+    k = 0
+    while k < n - 1 and _WINDOWS_NS[k] < horizon_ns:
+        k += 1
+    vol = symbol["features"][_VOL[k]]
+    if is_nan(vol) or horizon_ns <= 0:
+        return NAN
+    return vol * sqrt(float(horizon_ns) / float(_WINDOWS_NS[k]))
+
+
+@kernel
+def stop_price(params, entry_price, vol_bps, invalidation_bps):
+    """Trigger of the initial stop: below entry by the larger of k x volatility and what disproves
+    the thesis, held between its bounds; unknown volatility and invalidation give the widest.
+
+    entry_price : float64, ticks; vol_bps, invalidation_bps : float64, NAN unknown
+    returns int64, ticks, at least 1
+    """
+    distance = 0.0
+    if not is_nan(vol_bps):
+        distance = params["exits_stop_vol_multiple"] * vol_bps
+    if not is_nan(invalidation_bps) and invalidation_bps > distance:
+        distance = invalidation_bps
+    if distance <= 0.0:
+        distance = params["exits_stop_max_bps"]
+    distance = clip(distance, params["exits_stop_min_bps"], params["exits_stop_max_bps"])
+    return max(floor_int(entry_price * (1.0 - distance / 10_000.0)), 1)
+
+
+@kernel
+def target_price(params, entry_price, fees_bps, vol_bps):
+    """Price at which the gain is taken: both fees, slippage, buffer and k x volatility above entry.
+
+    fees_bps : float64, entry and exit fee together; returns int64, ticks, rounded up; 0 (no
+    target) where volatility is unknown
+    """
+    if is_nan(vol_bps) or is_nan(fees_bps):
+        return 0
+    gain = (
+        fees_bps
+        + params["costs_slippage_residual_bps"]
+        + params["costs_buffer_bps"]
+        + params["exits_target_vol_multiple"] * vol_bps
+    )
+    return -floor_int(-entry_price * (1.0 + gain / 10_000.0))
+
+
+@kernel
+def set_policy(desk, i):
+    """Fix stop, target and time exit of a fresh position from its mandate and present volatility."""
+    params = desk.params
+    symbol = desk.symbols[i]
+    position = symbol["position"]
+    vol_bps = horizon_vol_bps(symbol, position["horizon_ns"])
+    _, taker = present_fees(desk)
+    fees_bps = ratio(position["fees"], position["bought"]) * 10_000.0 + float(taker) / 100.0
+    entry = position["entry_price"]
+    position["stop"] = stop_price(params, entry, vol_bps, position["invalidation_bps"])
+    position["stop_reason"] = EXIT_STOP
+    position["target"] = target_price(params, entry, fees_bps, vol_bps)
+    hold_s = float(position["horizon_ns"]) / 1.0e9 * params["exits_time_multiple"]
+    position["time_exit_ts"] = position["opened_ts"] + floor_int(hold_s * 1.0e9)
+    position_row(desk, i)
+
+
+@kernel
+def want_exit(desk, i, reason, role):
+    """`request_exit` on a desk."""
+    position = desk.symbols[i]["position"]
+    if position["qty"] == 0:
+        return
+    if role == ROLE_FLATTEN or position["exit_role"] == 0:
+        position["exit_role"] = role
+    if position["exit_reason"] == 0:
+        position["exit_reason"] = reason
+        position["guarded"] = 1
+        position_row(desk, i)
+
+
+@kernel
+def decide_exit(desk, i):
+    """Is there a reason to leave now that does not wait for the resting stop?"""
+    glob = desk.glob
+    params = desk.params
+    symbol = desk.symbols[i]
+    position = symbol["position"]
+    now = glob["now"]
+    if position["exit_reason"] != 0:
+        return
+    if glob["mode"] == MODE_EMERGENCY:
+        want_exit(desk, i, EXIT_EMERGENCY, ROLE_EXIT)
+    elif position["n_refused"] >= 2:
+        want_exit(desk, i, EXIT_STOP_REFUSED, ROLE_EXIT)
+    elif position["uncovered_ts"] > 0 and (
+        now - position["uncovered_ts"] > params["exits_unprotected_max_ns"]
+    ):
+        want_exit(desk, i, EXIT_COVERAGE_MISSING, ROLE_EXIT)
+    elif now >= position["time_exit_ts"]:
+        want_exit(desk, i, EXIT_TIME, ROLE_EXIT)
+    elif position["target_hit"] != 0 and params["exits_target_style"] == TARGET_SELL:
+        want_exit(desk, i, EXIT_TARGET, ROLE_EXIT)
+    elif position["stop_slot"] == 0 and 0 < symbol["bid"] <= position["stop"]:
+        # The price went through the stop before it could rest: no trigger would be honest.
+        want_exit(desk, i, position["stop_reason"], ROLE_EXIT)
+
+
+@kernel
+def exit_limit(params, bid, n_tries):
+    """Limit price of a marketable sell: below the bid by the slippage bound, doubled per try.
+
+    bid : int64, ticks, > 0; n_tries : int64, tries before this one; returns int64, ticks, >= 1
+    """
+    bound = params["exits_slippage_bps"]
+    for _ in range(n_tries):
+        bound *= 2.0
+    return max(floor_int(float(bid) * (1.0 - bound / 10_000.0)), 1)
+
+
+@kernel
+def send_exit(desk, i):
+    """Sell all that the position holds: a bounded limit, or a market order after enough tries."""
+    symbol = desk.symbols[i]
+    position = symbol["position"]
+    bid = symbol["bid"]
+    type_ = MARKET
+    price = 0
+    if bid > 0 and position["n_exit_tries"] < N_LIMIT_TRIES:
+        type_ = LIMIT
+        price = exit_limit(desk.params, bid, position["n_exit_tries"])
+    slot = new_order(
+        desk,
+        i,
+        position["exit_role"],
+        -1,
+        type_,
+        IOC,
+        0,
+        price,
+        0,
+        position["qty"],
+        0,
+        position["route"],
+    )
+    if slot < 0 or emit(desk, ADD, slot, 0, 0, 0, position["exit_reason"]) != OK:
+        position["retry_ts"] = desk.glob["now"] + RETRY_NS
+
+
+@kernel
+def drive_exit(desk, i):
+    """Carry a decided exit one step further. False: it cannot go now, so keep the stop alive.
+
+    Steps: cancel the working entry, cancel the resting stop, then sell; each waits for the
+    answer to the one before.
+    """
+    symbol = desk.symbols[i]
+    position = symbol["position"]
+    reason = position["exit_reason"]
+    if position["entry_slot"] > 0:
+        ask_cancel(desk, position["entry_slot"] - 1, reason)
+    if position["exit_slot"] > 0:
+        slot = position["exit_slot"] - 1
+        if desk.orders[slot]["state"] == ORDER_STATE_SUSPECT:
+            ask_cancel(desk, slot, reason)
+        return True
+    refused = exit_refusal(desk, i, position["exit_role"]) != OK
+    if position["stop_slot"] > 0:
+        slot = position["stop_slot"] - 1
+        order = desk.orders[slot]
+        if order["triggered"] != 0:
+            return True  # it is a market order by now
+        if refused or (symbol["verified"] == 0 and is_settled(order["state"])):
+            return False  # nothing could replace it
+        ask_cancel(desk, slot, reason)
+        return True
+    if refused:
+        return False
+    if desk.glob["now"] >= position["retry_ts"]:
+        send_exit(desk, i)
+    return True
+
+
+@kernel
+def request_exit(core, i, reason, role):
+    """Decide to leave the position of symbol `i`; the next guard carries it out.
+
+    reason : EXIT_*; role : ROLE_EXIT, or ROLE_FLATTEN where an operator asked. The first reason
+    stands; an operator's role is added to an exit that is under way.
+    """
+    want_exit(desk_of(core), i, reason, role)

@@ -1,0 +1,296 @@
+"""Is every long covered? The resting stop, its trail, and the clock of what is not covered.
+
+`guard_position` runs on every event of a symbol with inventory, before entries. A long without a
+sell order gets a stop-loss within the same step as the fill; later fills grow the same stop by
+amend; the trail moves it up, never down. States: NONE (flat, or bare), ARMING (asked for),
+PROTECTED, AMENDING, SWAPPING (the stop is being cancelled for an exit), EXITING. Only a stop that
+the venue confirmed protects (orders.is_coverage); all other time is counted as unprotected.
+Lots too few for any order are dust and need no cover.
+
+Left out: why and how to leave (exits.py).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from engine.commands import ADD, AMEND, GTC, ROLE_PROTECTION, STOP_LOSS
+from engine.core.capital import present_fees
+from engine.core.columns import FEATURE_INDEX
+from engine.core.desk import desk_of
+from engine.core.exits import (
+    EXIT_STOP,
+    EXIT_TARGET,
+    EXIT_TRAIL,
+    decide_exit,
+    drive_exit,
+    horizon_vol_bps,
+    set_policy,
+)
+from engine.core.orders import (
+    ORDER_STATE_AMEND_PENDING,
+    ORDER_STATE_CANCEL_PENDING,
+    ORDER_STATE_SUSPECT,
+    RETRY_NS,
+    is_coverage,
+    mark_overdue,
+    may_ask,
+    new_order,
+)
+from engine.core.positions import is_dust, position_row, sweep_dust
+from engine.core.records import OK, SYMBOL_SAFETY
+from engine.core.safety import ask_cancel, block_symbol, emit
+from engine.jit import kernel
+from engine.numerics import clip, floor_int, is_nan, ratio
+from engine.stage import stage
+
+COVER_NONE: Final = 0
+COVER_ARMING: Final = 1
+COVER_PROTECTED: Final = 2
+COVER_AMENDING: Final = 3
+COVER_SWAPPING: Final = 4
+COVER_EXITING: Final = 5
+
+COVER_NAMES: Final[dict[int, str]] = {
+    COVER_NONE: "none",
+    COVER_ARMING: "arming",
+    COVER_PROTECTED: "protected",
+    COVER_AMENDING: "amending",
+    COVER_SWAPPING: "swapping",
+    COVER_EXITING: "exiting",
+}
+
+_ATR: Final = FEATURE_INDEX["atr_bps"]
+
+
+@kernel
+def covered_lots(order):
+    """Lots that the venue would surely sell through this stop: an amend in flight counts as the
+    smaller of before and after."""
+    if not is_coverage(order["state"]):
+        return 0
+    qty = order["qty"]
+    if order["state"] == ORDER_STATE_AMEND_PENDING and 0 < order["amend_qty"] < qty:
+        qty = order["amend_qty"]
+    return qty - order["filled"]
+
+
+@kernel
+def cover_state(desk, i, covered):
+    """COVER_* of the position as its orders stand."""
+    position = desk.symbols[i]["position"]
+    if position["qty"] == 0:
+        return COVER_NONE
+    if position["exit_slot"] > 0:
+        return COVER_EXITING
+    if position["stop_slot"] == 0:
+        return COVER_SWAPPING if position["exit_reason"] != 0 else COVER_NONE
+    state = desk.orders[position["stop_slot"] - 1]["state"]
+    if state == ORDER_STATE_SUSPECT:
+        return COVER_NONE
+    if state == ORDER_STATE_CANCEL_PENDING:
+        return COVER_SWAPPING
+    if state == ORDER_STATE_AMEND_PENDING:
+        return COVER_AMENDING
+    if is_coverage(state) and covered >= position["qty"]:
+        return COVER_PROTECTED
+    return COVER_ARMING
+
+
+@kernel
+def measure_cover(desk, i):
+    """Take stock after this step: covered lots, COVER_* and the unprotected clock; a row on change."""
+    symbol = desk.symbols[i]
+    position = symbol["position"]
+    now = desk.glob["now"]
+    covered = 0
+    if position["stop_slot"] > 0:
+        covered = covered_lots(desk.orders[position["stop_slot"] - 1])
+    bare = position["qty"] > covered and not is_dust(symbol)
+    if bare and position["uncovered_ts"] == 0:
+        position["uncovered_ts"] = now
+    elif not bare and position["uncovered_ts"] > 0:
+        position["unprotected_ns"] += now - position["uncovered_ts"]
+        position["uncovered_ts"] = 0
+    state = cover_state(desk, i, covered)
+    if state != position["coverage"] or covered != position["covered"]:
+        position["coverage"] = state
+        position["covered"] = covered
+        position_row(desk, i)
+
+
+@kernel
+def trail_distance_bps(desk, i):
+    """Distance of the trailing stop from the best bid: k x ATR, not below both fees, bounded."""
+    params = desk.params
+    symbol = desk.symbols[i]
+    position = symbol["position"]
+    atr = symbol["features"][_ATR]
+    if is_nan(atr):
+        # Too few candles: volatility over the horizon is the next best measure of a range.
+        atr = horizon_vol_bps(symbol, position["horizon_ns"])
+    if is_nan(atr):
+        return params["exits_trail_max_bps"]
+    _, taker = present_fees(desk)
+    fees_bps = ratio(position["fees"], position["bought"]) * 10_000.0 + float(taker) / 100.0
+    distance = params["exits_trail_atr_multiple"] * atr
+    if fees_bps > distance:
+        distance = fees_bps
+    return clip(distance, params["exits_trail_min_bps"], params["exits_trail_max_bps"])
+
+
+@kernel
+def step_ticks(params, price):
+    """The smallest move of a stop that is worth an amend, in ticks."""
+    return max(floor_int(float(price) * params["exits_trail_step_bps"] / 10_000.0), 1)
+
+
+@kernel
+def watch_price(desk, i):
+    """Follow the bid: best since entry, target reached, where the stop should be. Up only."""
+    params = desk.params
+    symbol = desk.symbols[i]
+    position = symbol["position"]
+    bid = symbol["bid"]
+    if symbol["verified"] == 0 or bid <= 0:
+        return
+    position["mark"] = bid
+    if bid > position["peak"]:
+        position["peak"] = bid
+    if position["stop"] == 0:
+        return
+    if position["target_hit"] == 0 and 0 < position["target"] <= bid:
+        position["target_hit"] = 1
+        position_row(desk, i)
+    peak = position["peak"]
+    wanted = 0
+    reason = EXIT_TRAIL
+    if position["target_hit"] != 0:
+        wanted = peak - step_ticks(params, peak)
+        reason = EXIT_TARGET
+    else:
+        gain_bps = (float(peak) / position["entry_price"] - 1.0) * 10_000.0
+        if gain_bps >= params["exits_trail_start_bps"]:
+            distance = trail_distance_bps(desk, i)
+            wanted = floor_int(float(peak) * (1.0 - distance / 10_000.0))
+    wanted = min(wanted, bid - 1)
+    if wanted > position["stop"]:
+        position["stop"] = wanted
+        position["stop_reason"] = reason
+
+
+@kernel
+def resting_trigger(symbol, stop):
+    """The trigger to send: the wanted one, below the last trade, which it must not meet at entry."""
+    last = symbol["trade_price"]
+    if 0 < last <= stop:
+        return max(last - 1, 1)
+    return stop
+
+
+@kernel
+def place_stop(desk, i):
+    """Ask for a stop over all that the position holds."""
+    symbol = desk.symbols[i]
+    position = symbol["position"]
+    now = desk.glob["now"]
+    if now < position["retry_ts"]:
+        return
+    slot = new_order(
+        desk,
+        i,
+        ROLE_PROTECTION,
+        -1,
+        STOP_LOSS,
+        GTC,
+        0,
+        0,
+        resting_trigger(symbol, position["stop"]),
+        position["qty"],
+        0,
+        position["route"],
+    )
+    if slot < 0 or emit(desk, ADD, slot, 0, 0, 0, position["stop_reason"]) != OK:
+        position["retry_ts"] = now + RETRY_NS
+
+
+@kernel
+def adjust_stop(desk, i):
+    """Amend the resting stop: first to the quantity of the position, then upwards."""
+    params = desk.params
+    symbol = desk.symbols[i]
+    position = symbol["position"]
+    now = desk.glob["now"]
+    slot = position["stop_slot"] - 1
+    order = desk.orders[slot]
+    if not may_ask(order, now):
+        return
+    qty = order["filled"] + position["qty"]
+    if qty != order["qty"]:
+        emit(desk, AMEND, slot, 0, 0, qty, order["reason"])
+        return
+    trigger = resting_trigger(symbol, position["stop"])
+    if trigger - order["trigger"] < step_ticks(params, trigger):
+        return
+    # The step to the target does not wait its turn; all later ones do.
+    first = position["stop_reason"] == EXIT_TARGET and order["reason"] != EXIT_TARGET
+    if first or now - position["trail_ts"] >= params["exits_trail_interval_ns"]:
+        if emit(desk, AMEND, slot, 0, trigger, qty, position["stop_reason"]) == OK:
+            position["trail_ts"] = now
+
+
+@kernel
+def drive_stop(desk, i):
+    """Keep the position under one resting stop of its own quantity."""
+    position = desk.symbols[i]["position"]
+    if position["exit_slot"] > 0:
+        return
+    if position["stop_slot"] > 0:
+        slot = position["stop_slot"] - 1
+        if desk.orders[slot]["state"] == ORDER_STATE_SUSPECT:
+            return  # a second sell could claim the coins twice; the clock runs
+        adjust_stop(desk, i)
+    else:
+        place_stop(desk, i)
+
+
+@kernel
+def guard(desk, i):
+    """`guard_position` on a desk."""
+    symbol = desk.symbols[i]
+    position = symbol["position"]
+    stop_slot = position["stop_slot"]
+    exit_slot = position["exit_slot"]
+    if stop_slot > 0:
+        mark_overdue(desk, stop_slot - 1)
+    if exit_slot > 0:
+        mark_overdue(desk, exit_slot - 1)
+    if position["qty"] == 0:
+        position["guarded"] = 1 if stop_slot > 0 or exit_slot > 0 else 0
+        if stop_slot > 0 and covered_lots(desk.orders[stop_slot - 1]) > 0:
+            ask_cancel(desk, stop_slot - 1, EXIT_STOP)  # it would sell what we do not have
+        return
+    if is_dust(symbol) and stop_slot == 0 and exit_slot == 0:
+        # Nothing can be sold of it. An entry that still works may make it enough.
+        if position["entry_slot"] == 0:
+            sweep_dust(desk, i)
+        return
+    if position["stop"] == 0:
+        set_policy(desk, i)
+    watch_price(desk, i)
+    undecided = position["exit_reason"] == 0
+    decide_exit(desk, i)
+    if undecided and position["n_refused"] >= 2:
+        block_symbol(desk, i, SYMBOL_SAFETY)
+    if position["exit_reason"] == 0 or not drive_exit(desk, i):
+        drive_stop(desk, i)
+    measure_cover(desk, i)
+
+
+@stage
+def guard_position(core, i):
+    """Guard symbol `i` on one event: overdue answers, price, reasons to leave, exit or stop, cover.
+
+    Cheap when there is nothing to guard; `position["guarded"]` says when it need not be called.
+    """
+    guard(desk_of(core), i)
