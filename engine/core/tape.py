@@ -207,7 +207,8 @@ def join_moments(lots, mean, square, lots_more, mean_more, square_more):
     lots : float64, weight; mean : float64, ticks; square : float64, lots x ticks squared
     returns lots, mean, square
 
-    Source: Chan, Golub, LeVeque 1979, "Updating formulae and a pairwise algorithm", eq. 2.1.
+    Source: Chan, Golub, LeVeque 1979, "Updating formulae and a pairwise algorithm for
+    computing sample variances", the formula for joining two samples.
     """
     if lots_more <= 0.0:
         return lots, mean, square
@@ -448,7 +449,8 @@ def tape_touch(tape, bid, bid_qty, ask, ask_qty):
     A touch without both sides ends the comparison, so what follows a gap is no flow: call with
     zeros when the book is lost.
 
-    Source: Cont, Kukanov, Stoikov 2014, "The price impact of order book events", eq. 4.
+    Source: Cont, Kukanov, Stoikov 2014, "The price impact of order book events",
+    the contribution e_n of one event.
     """
     if bid <= 0 or ask <= 0:
         tape["bid"] = 0

@@ -2,6 +2,7 @@
 
 import math
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from engine.book import book_set
 from engine.core import features as f
 from engine.core import tape as t
-from engine.core.columns import FEATURE_INDEX, FEATURES
+from engine.core.columns import FEATURE_INDEX, FEATURES, WINDOW_SUFFIXES
 from engine.core.state import SYMBOL
 
 S = 1_000_000_000
@@ -40,6 +41,14 @@ def compute(symbol: Any, now: int = T0) -> None:
     mid = int(symbol["bid"] + symbol["ask"]) if symbol["verified"] else 0
     t.tape_second(symbol["tape"], mid, now)
     f.compute_features(symbol, now)
+
+
+def test_every_feature_has_its_formula_in_the_docs():
+    text = (Path(__file__).parents[4] / "docs" / "formulas-features.md").read_text()
+    suffixes = tuple(f"_{suffix}" for suffix in WINDOW_SUFFIXES)
+    for each in FEATURES:
+        names = {each.name, *(each.name.removesuffix(suffix) for suffix in suffixes)}
+        assert any(f"`{name}`" in text for name in names), each.name
 
 
 def test_a_book_by_hand():
@@ -198,6 +207,12 @@ def test_a_jump_is_measured_against_the_calm_before_it():
     symbol = sampled([*mids, mids[-1] + 40])
     assert 10.0 == pytest.approx(value(symbol, "jump_z"), rel=1e-9)
     assert 50 == symbol["observations"][FEATURE_INDEX["jump_z"]]
+
+
+def test_a_move_over_a_hole_of_four_seconds_counts_half():
+    mids = [200_000 + 4 * (k % 2) for k in range(60)]
+    symbol = sampled([*mids, 0, 0, 0, mids[-1] + 80])
+    assert 10.0 == pytest.approx(value(symbol, "jump_z"), rel=1e-9)
 
 
 def test_a_step_out_of_standstill_is_a_jump_only_if_it_is_larger_than_bounce():

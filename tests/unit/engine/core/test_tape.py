@@ -122,6 +122,52 @@ def test_a_return_joins_valid_mids_across_seconds_without_one():
     assert [2, 1, 6, 36, 3] == tape["sample_sums"][t.I_10S].tolist()
 
 
+@pytest.mark.parametrize(("silence", "returns"), [(3600, 1), (3601, 0)])
+def test_a_mid_of_over_an_hour_ago_makes_no_return(silence, returns):
+    tape = new_tape()
+    t.tape_second(tape, 200, T0)
+    t.tape_second(tape, 260, T0 + silence * S)
+    assert returns == tape["sample_sums"][t.I_1H, t.W_RETURNS]
+    assert 1 + returns == tape["n_mids"]
+
+
+def test_a_move_too_large_to_square_is_clipped_and_counted():
+    tape = new_tape()
+    t.tape_second(tape, 200, T0)
+    t.tape_second(tape, 200 + t.MOVE_MAX + 1, T0 + S)
+    t.tape_second(tape, 200 + t.MOVE_MAX + 3, T0 + 2 * S)
+    squares = t.MOVE_MAX * t.MOVE_MAX + 4
+    assert [3, 2, t.MOVE_MAX + 2, squares, 2] == tape["sample_sums"][t.I_1H].tolist()
+    # The move, and the deviation from the mean that it made (beyond 6.7 % of mid), twice.
+    assert 3 == tape["n_clipped"]
+
+
+def test_ranges_hold_at_every_second():
+    """Each place that a window's start can have in its block, for the two shortest windows."""
+    tape = new_tape()
+    mids = [1_000 + (k * 7919) % 613 for k in range(400)]
+    for k, mid in enumerate(mids):
+        t.tape_second(tape, mid, T0 + k * S)
+        for i in (t.I_10S, t.I_1M, t.I_5M):
+            inside = mids[max(0, k + 1 - t.WINDOWS_S[i]) : k + 1]
+            assert (max(inside), min(inside)) == (tape["high"][i], tape["low"][i])
+
+
+@pytest.mark.parametrize("pause", [1, 449, 450, 899, 900, 1799])
+@pytest.mark.parametrize("start", [0, 1, 450, 899])
+def test_vwap_across_a_pause_in_any_place_of_its_block(start, pause):
+    tape = new_tape()
+    first = (T0 // S // 900 * 900 + start) * S
+    trade(tape, first, price=100, qty=1)
+    trade(tape, first + pause * S, price=104, qty=3)
+    t.tape_second(tape, 0, first + pause * S)
+    lots, mean, square = t.vwap_moments(tape)
+    if pause < 900:
+        assert (4.0, 103.0, 12.0) == pytest.approx((lots, mean, square))
+    else:
+        assert (3.0, 104.0, 0.0) == (lots, mean, square)
+
+
 def test_the_spread_mean_moves_half_way_in_its_half_life():
     """After so long at 20 bps that the 10 bps before weigh nothing; then 60 s at 10 bps."""
     tape = new_tape()
@@ -160,14 +206,15 @@ def test_silent_minutes_repeat_the_close_and_show_no_trades():
 
 
 @pytest.mark.parametrize(("silent", "kept"), [(240, True), (241, False)])
-@pytest.mark.parametrize("step", [1, 1000], ids=["minute by minute", "at once"])
+@pytest.mark.parametrize("step", [1, 1000, 0], ids=["minute by minute", "at once", "by a trade"])
 def test_more_silence_than_the_ring_holds_begins_anew(silent, kept, step):
     """However the silence is told."""
     tape = new_tape()
     minute = T0 // t.MINUTE_NS
     trade(tape, minute * t.MINUTE_NS)
-    for m in [*range(minute + 1, minute + silent, step), minute + silent]:
-        t.tape_second(tape, 0, m * t.MINUTE_NS)
+    if step:
+        for m in [*range(minute + 1, minute + silent, step), minute + silent]:
+            t.tape_second(tape, 0, m * t.MINUTE_NS)
     trade(tape, (minute + silent) * t.MINUTE_NS)
     assert (silent if kept else 0) == tape["n_ranges"]
     assert (239 if kept else 0) == tape["n_candles"]
@@ -260,7 +307,7 @@ def test_the_kernels_atr_of_the_same_bars(shared_data: Path):
     ],
 )
 def test_order_flow_of_one_change(after, flow):
-    """The cases of Cont, Kukanov, Stoikov 2014, section 2.1."""
+    """The cases of e_n in Cont, Kukanov, Stoikov 2014."""
     tape = new_tape()
     t.tape_touch(tape, 100, 3, 102, 5)
     t.tape_touch(tape, *after)
