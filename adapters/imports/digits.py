@@ -235,13 +235,18 @@ def _decimals_by_decimal(text: str) -> int:
 # ---- doubles ----
 
 
-def steps_of_doubles(values: Any, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+def steps_of_doubles(
+    values: Any, grid: Grid, off_grid_allowed: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
     """Whole steps of numbers that an earlier tool stored as doubles, and why not.
 
     A double holds 15 to 17 digits, so 0.11244000000000001 was 0.11244: the nearest step is taken
     when the double lies within its own rounding error of it (eight units in the last place).
 
-    values : float64[n]; returns steps int64[n] (0 where refused), reason int8[n]
+    values : float64[n]
+    off_grid_allowed : take the nearest step of any number, for sums that the source itself made
+        with doubles
+    returns steps int64[n] (0 where refused), reason int8[n]
     """
     values = np.asarray(values, np.float64)
     finite = np.isfinite(values)
@@ -255,6 +260,7 @@ def steps_of_doubles(values: Any, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
     error = np.abs(np.where(reason == OK, scaled, 0.0) - nearest)
     # Half a step is lost beyond 2^52: there the double itself is the whole number.
     allowed = np.minimum(np.maximum(np.spacing(nearest) * 8, 1e-9), 0.25)
-    reason[(reason == OK) & (error > allowed)] = OFF_GRID
+    if not off_grid_allowed:
+        reason[(reason == OK) & (error > allowed)] = OFF_GRID
     steps = np.where(reason == OK, nearest, 0.0).astype(np.int64)
     return steps, reason

@@ -156,6 +156,30 @@ def bars_of(
     return bars[np.lexsort((bars["ts"], bars["sym"]))]
 
 
+def resampled(bars: np.ndarray, interval_ns: int) -> np.ndarray:
+    """Bars of one symbol, sorted by time, joined to longer ones of `interval_ns`.
+
+    Bars without volume set no price: venues repeat the last one there.
+    """
+    traded = bars[bars["volume"] > 0]
+    if len(traded) == 0:
+        return np.zeros(0, BAR)
+    start = traded["ts"] - traded["ts"] % interval_ns
+    first = np.concatenate([[0], np.flatnonzero(np.diff(start)) + 1])
+    last = np.append(first[1:], len(traded)) - 1
+    longer = np.zeros(len(first), BAR)
+    longer["ts"], longer["sym"] = start[first], traded["sym"][first]
+    longer["open"], longer["close"] = traded["open"][first], traded["close"][last]
+    longer["high"] = np.maximum.reduceat(traded["high"], first)
+    longer["low"] = np.minimum.reduceat(traded["low"], first)
+    for name in ("volume", "count"):
+        longer[name] = np.add.reduceat(traded[name], first)
+    low = np.add.reduceat(traded["value_low"], first)
+    longer["value_high"] = np.add.reduceat(traded["value_high"], first) + (low >> 32)
+    longer["value_low"] = low & (_WORD - 1)
+    return longer
+
+
 def vwap_ticks(bar: np.void) -> Fraction | None:
     """The exact average price of one bar in ticks, weighted by quantity; None without volume."""
     if bar["volume"] == 0:
