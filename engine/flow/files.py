@@ -88,29 +88,35 @@ LOCAL_FILES = Files()
 
 
 class Lock:
-    """At most one writer: an advisory lock that ends with the process that holds it.
-
-    The file stays when the lock is released: removing it would race with the next holder.
-    """
+    """At most one writer: an advisory lock that ends with the process that holds it."""
 
     def __init__(self, path: Path, what: str) -> None:
         """Take the lock or raise RefusedError at once. `what` names the thing being locked."""
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            holder = os.pread(self._fd, 100, 0).decode("utf-8", "replace").strip()
+        self._path = path
+        while True:
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            try:
+                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                holder = os.pread(self._fd, 100, 0).decode("utf-8", "replace").strip()
+                os.close(self._fd)
+                self._fd = -1
+                raise RefusedError(
+                    f"{what} is being written by another process ({holder or 'unknown'}).",
+                    "Wait for it, stop it, or write to another place.",
+                ) from error
+            # The holder before us may have removed the file between our open and our lock.
+            with contextlib.suppress(FileNotFoundError):
+                if os.stat(path).st_ino == os.fstat(self._fd).st_ino:
+                    break
             os.close(self._fd)
-            self._fd = -1
-            raise RefusedError(
-                f"{what} is being written by another process ({holder or 'unknown'}).",
-                "Wait for it, stop it, or write to another place.",
-            ) from error
         os.ftruncate(self._fd, 0)
         os.pwrite(self._fd, f"pid {os.getpid()}\n".encode(), 0)
 
     def release(self) -> None:
-        """Give the lock back; a second call does nothing."""
+        """Give the lock back and remove its file; a second call does nothing."""
         if self._fd >= 0:
             fd, self._fd = self._fd, -1
+            with contextlib.suppress(OSError):
+                os.unlink(self._path)
             os.close(fd)
