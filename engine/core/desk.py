@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from engine.jit import kernel
+from engine.jit import view
 
 
 class Desk(NamedTuple):
@@ -26,7 +26,7 @@ class Desk(NamedTuple):
     calls: np.ndarray  # int64[N_STAGES]
 
 
-@kernel
+@view
 def desk_of(core):
     """The desk of a core."""
     return Desk(

@@ -702,7 +702,7 @@ def handle_event(desk, event):
         )
         if kind == ORDER_ACK and order["role"] == ROLE_PROTECTION and not is_terminal(before):
             desk.symbols[order["sym"]]["position"]["n_refused"] = 0
-    if doubtful and not is_terminal(state):
+    if doubtful and not is_terminal(before):
         state = ORDER_STATE_SUSPECT
     cause = ORDER_FILL if booked and kind == ORDER_FEE else kind
     if state != before:
