@@ -360,6 +360,22 @@ def book_next(book, i_side, price):
 
 
 @kernel
+def book_previous(book, i_side, price):
+    """The next occupied price better than `price` (which need not be occupied), 0 if none."""
+    if book["n_near"][i_side] == 0:
+        return 0
+    key = (price if i_side == 1 else -price) - 1
+    if key < book["best"][i_side]:
+        return 0
+    if key <= book["worst"][i_side]:
+        key = _previous_near(book["bits"][i_side], key)
+    else:
+        at = _far_position(book, i_side, key + 1)
+        key = book["far_key"][i_side, at - 1] if at > 0 else book["worst"][i_side]
+    return key if i_side == 1 else -key
+
+
+@kernel
 def book_top(book, i_side, n, prices, qtys):
     """Fill `prices` (ticks) and `qtys` (lots), int64[>= n], with the best levels, best first.
 

@@ -596,9 +596,15 @@ def random_bits(seed, stream, counter):
 
 
 @kernel
-def uniform(seed, stream, counter):
+def uniform_keyed(key, counter):
     """float64 in the open interval (0, 1): (52 bits + 1/2) / 2**52, every value exact."""
-    return ((random_bits(seed, stream, counter) >> 11) + 0.5) * 2.220446049250313e-16
+    return ((random_bits_keyed(key, counter) >> 11) + 0.5) * 2.220446049250313e-16
+
+
+@kernel
+def uniform(seed, stream, counter):
+    """float64 in the open interval (0, 1), every value exact."""
+    return uniform_keyed(random_key(seed, stream), counter)
 
 
 @kernel

@@ -51,6 +51,11 @@ class NaiveBook:
             return min((p for p in self.sides[ASKS] if p > price), default=0)
         return max((p for p in self.sides[BIDS] if p < price), default=0)
 
+    def previous(self, i_side: int, price: int) -> int:
+        if i_side == ASKS:
+            return max((p for p in self.sides[ASKS] if p < price), default=0)
+        return min((p for p in self.sides[BIDS] if p > price), default=0)
+
     def top(self, i_side: int, n: int) -> list[tuple[int, int]]:
         return [(price, self.sides[i_side][price]) for price in self.ordered(i_side)[:n]]
 
