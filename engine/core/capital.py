@@ -46,10 +46,14 @@ def share_money(money, fraction):
 
 @kernel
 def value_at(instrument, price, qty):
-    """Notional in money, or PRODUCT_MAX where it does not fit: a value that every cap refuses."""
-    if not notional_fits(price, qty, instrument["notional_num"]):
-        return PRODUCT_MAX
-    return notional_money(price, qty, instrument["notional_num"], instrument["notional_den"])
+    """Notional in money. Where the product does not fit 64 bits, a float64 estimate of it, floored:
+    a mark needs no exact digit there, and a fill that large is refused by positions.py."""
+    num = instrument["notional_num"]
+    den = instrument["notional_den"]
+    if notional_fits(price, qty, num):
+        return notional_money(price, qty, num, den)
+    estimate = float(price) * float(qty) * float(num) / float(den)
+    return floor_int(min(estimate, float(PRODUCT_MAX)))
 
 
 @kernel
