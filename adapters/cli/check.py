@@ -1,0 +1,150 @@
+"""`kapitaalbot check`: can this be done, before it is done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from adapters.cli.options import JsonFlag, SetOption, parse_overrides
+from adapters.cli.output import write_json, write_table
+from engine.errors import KapitaalbotError, StorageError
+
+if TYPE_CHECKING:
+    from adapters.replay import Prepared
+
+app = typer.Typer(
+    help="Check that something can run, before it runs.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+@app.callback()
+def group() -> None:
+    """Check that something can run, before it runs."""
+
+
+@app.command(short_help="Check that a profile can be replayed.")
+def ready(
+    profile: Annotated[
+        Path, typer.Argument(metavar="PROFILE", help="Profile, a TOML file.", show_default=False)
+    ],
+    settings: SetOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Check that a profile can be replayed: its keys, its capture, its symbols, its families.
+
+    Leaves with the code of the first thing that is wrong. Example: kapitaalbot check ready
+    configs/sample.toml
+    """
+    findings, first = find_out(profile, parse_overrides(settings))
+    if as_json:
+        write_json("check.ready", {"ready": first is None, "checks": findings})
+    else:
+        write_table(
+            ("check", "verdict", "what was found"),
+            [(each["check"], each["verdict"], each["found"]) for each in findings],
+        )
+    if first is not None:
+        raise first
+
+
+def find_out(
+    profile: Path, overrides: dict[str, Any]
+) -> tuple[list[dict[str, str]], KapitaalbotError | None]:
+    """Run the checks in order; what depends on a failed one is not tried.
+
+    returns the findings, and the first error or None
+    """
+    from engine.instruments import InstrumentError, UnknownSymbolError
+
+    state: dict[str, Any] = {"profile": profile, "overrides": overrides}
+    findings: list[dict[str, str]] = []
+    first: KapitaalbotError | None = None
+    for name, check in CHECKS:
+        if first is not None:
+            findings.append({"check": name, "verdict": "not tried", "found": ""})
+            continue
+        try:
+            found = check(state)
+        except KapitaalbotError as error:
+            first = error
+        except (InstrumentError, UnknownSymbolError) as error:
+            from engine.errors import ConfigError
+
+            first = ConfigError(str(error), "`kapitaalbot data ls` shows the symbols.")
+        else:
+            findings.append({"check": name, "verdict": "ok", "found": found})
+            continue
+        findings.append({"check": name, "verdict": "wrong", "found": first.message})
+    return findings, first
+
+
+def _profile(state: dict[str, Any]) -> str:
+    from engine.config import read_config
+
+    state["config"] = read_config(state["profile"], state["overrides"])
+    return "every key is known and within its bounds"
+
+
+def _families(state: dict[str, Any]) -> str:
+    from engine.plugins import load_plugins
+
+    plugins = load_plugins(state["config"].plugins)
+    names = ", ".join(each.name for each in plugins)
+    return f"user families: {names}" if names else "no user families"
+
+
+def _capture(state: dict[str, Any]) -> str:
+    from adapters.replay import check_world, prepare
+    from engine.clock import utc_text
+
+    prepared: Prepared = prepare(state["config"])
+    check_world(prepared)
+    state["prepared"] = prepared
+    capture = prepared.capture
+    first, last = capture.span
+    return f"{capture.n_events:,} events, {utc_text(first)} to {utc_text(last)}"
+
+
+def _symbols(state: dict[str, Any]) -> str:
+    prepared: Prepared = state["prepared"]
+    prepared.world()
+    return f"{', '.join(prepared.instruments.symbols)}; config hash {prepared.config_hash[:16]}"
+
+
+def _output(state: dict[str, Any]) -> str:
+    import tempfile
+
+    out = Path(state["config"].run.out)
+    place = next(each for each in (out, *out.resolve().parents) if each.exists())
+    try:
+        with tempfile.TemporaryFile(dir=place):
+            pass
+    except OSError as error:
+        raise StorageError(
+            f"{out} cannot be written: {error.strerror}.",
+            "Set run.out to a folder that you can write.",
+        ) from error
+    return f"runs go to {out}"
+
+
+def _kernels(state: dict[str, Any]) -> str:
+    from adapters.cli.warm import SECONDS_USUAL, is_warm
+
+    if is_warm():
+        return "compiled"
+    return f"not compiled yet: the first run takes about {SECONDS_USUAL} s longer"
+
+
+CHECKS: tuple[tuple[str, Callable[[dict[str, Any]], str]], ...] = (
+    ("profile", _profile),
+    ("families", _families),
+    ("capture", _capture),
+    ("symbols", _symbols),
+    ("output", _output),
+    ("kernels", _kernels),
+)

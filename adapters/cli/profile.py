@@ -1,0 +1,82 @@
+"""How is an effective profile shown? Every key with its value as TOML writes it, and its origin."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from engine.config import duration_text, parse_duration, parse_money, parse_time
+from engine.reports.summary import money_text
+
+DEFAULT: Final = "default"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One key of an effective profile. text : as one would write it in TOML."""
+
+    key: str
+    text: str
+    origin: str
+
+
+def settings(profile: BaseModel, layers: tuple[tuple[str, dict[str, Any]], ...]) -> list[Setting]:
+    """Every key of `profile` with its value and the highest layer that set it."""
+    origins: dict[str, str] = {}
+    for origin, layer in layers:
+        origins |= dict.fromkeys(_leaves(layer), origin)
+    return [Setting(key, text, origins.get(key, DEFAULT)) for key, text in _walk(profile, "")]
+
+
+def _leaves(layer: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in layer.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}"
+
+
+def _walk(model: BaseModel, prefix: str) -> Iterator[tuple[str, str]]:
+    for name, field in type(model).model_fields.items():
+        value = getattr(model, name)
+        if isinstance(value, BaseModel):
+            yield from _walk(value, f"{prefix}{name}.")
+        elif isinstance(value, Mapping):
+            for key, inner in value.items():
+                if isinstance(inner, BaseModel):
+                    yield from _walk(inner, f"{prefix}{name}.{key}.")
+                else:
+                    yield f"{prefix}{name}.{key}", toml_text(inner)
+        elif value is None:
+            yield f"{prefix}{name}", ""
+        elif _is_read_by(field, parse_duration):
+            yield f"{prefix}{name}", toml_text(duration_text(value))
+        elif _is_read_by(field, parse_money):
+            yield f"{prefix}{name}", toml_text(money_text(value).rstrip("0").rstrip("."))
+        elif _is_read_by(field, parse_time):
+            moment = datetime.fromtimestamp(value // 1_000_000_000, UTC).replace(
+                microsecond=value // 1000 % 1_000_000, tzinfo=None
+            )
+            yield f"{prefix}{name}", toml_text(moment.isoformat())
+        else:
+            yield f"{prefix}{name}", toml_text(value)
+
+
+def _is_read_by(field: FieldInfo, parser: Callable[[Any], Any]) -> bool:
+    return any(getattr(each, "func", None) is parser for each in field.metadata)
+
+
+def toml_text(value: Any) -> str:
+    """A value as TOML writes it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(toml_text, value)) + "]"
+    return str(value)

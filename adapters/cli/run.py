@@ -1,0 +1,295 @@
+"""`kapitaalbot run`: make runs and read them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from adapters.cli.options import (
+    RUNS,
+    JsonFlag,
+    RunName,
+    RunsFolder,
+    SetOption,
+    parse_overrides,
+)
+from adapters.cli.output import say, write, write_json, write_pairs, write_table
+from adapters.cli.progress import ProgressReport
+from engine.errors import MismatchError
+
+app = typer.Typer(
+    help="Replay a profile, and read what a run decided.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+BLOCKERS_SHOWN = 8
+
+
+@app.command(short_help="Replay a capture and print what came of it.")
+def replay(
+    profile: Annotated[
+        Path, typer.Argument(metavar="PROFILE", help="Profile, a TOML file.", show_default=False)
+    ],
+    settings: SetOption = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder under which the run's folder is made.", show_default=False),
+    ] = None,
+    record: Annotated[
+        bool, typer.Option("--record/--no-record", help="Write the run's folder.")
+    ] = True,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No talk on stderr.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Replay a capture through the whole pipeline and print what came of it.
+
+    Example: kapitaalbot run replay configs/sample.toml --set run.cash=5000
+    """
+    from engine.config import read_config
+
+    overrides = parse_overrides(settings)
+    if out is not None:
+        overrides.setdefault("run", {})["out"] = str(out)
+    config = read_config(profile, overrides)
+
+    from adapters.cli.warm import warm_if_cold
+    from adapters.replay import replay as replay_profile
+
+    warm_if_cold(None if quiet else say)
+    with ProgressReport("replay", quiet=quiet) as shown:
+        run = replay_profile(config, record=record, progress=shown.update)
+    if as_json:
+        write_json("run.replay", _facts(run.folder, run.manifest))
+        return
+    _print_summary(run.folder, run.manifest, record)
+
+
+def _facts(folder: Path | None, manifest: dict[str, Any]) -> dict[str, Any]:
+    kept = ("name", "mode", "digest", "config_hash", "seconds", "started", "summary")
+    return {"folder": None if folder is None else str(folder)} | {
+        key: manifest[key] for key in kept
+    }
+
+
+def _print_summary(folder: Path | None, manifest: dict[str, Any], record: bool = True) -> None:
+    from engine.reports.summary import blocker_rows, summary_rows, symbol_rows
+
+    facts = manifest["summary"]
+    write_pairs(summary_rows(facts, manifest["seconds"]))
+    write()
+    write_table(("symbol", "fills", "round trips", "fees", "realised"), symbol_rows(facts))
+    rows = blocker_rows(facts)
+    if rows:
+        write()
+        write_table(
+            ("share", "reason", "meaning"),
+            rows[:BLOCKERS_SHOWN],
+            title="why candidates were blocked",
+        )
+        if len(rows) > BLOCKERS_SHOWN:
+            write(f"and {len(rows) - BLOCKERS_SHOWN} more: kapitaalbot run blockers RUN")
+    write()
+    write_pairs([("digest", manifest["digest"]), ("folder", _place(folder, record))])
+
+
+def _place(folder: Path | None, record: bool) -> str:
+    if folder is not None:
+        return str(folder)
+    return "none, as asked" if not record else "none"
+
+
+@app.command("ls")
+def list_(runs: RunsFolder = RUNS, as_json: JsonFlag = False) -> None:
+    """List the runs, oldest first.
+
+    Example: kapitaalbot run ls
+    """
+    from engine.clock import utc_text
+    from engine.reports.manifest import list_runs
+    from engine.reports.summary import amount
+
+    found = list_runs(runs)
+    if as_json:
+        write_json("run.ls", {"runs": [_facts(*each) for each in found]})
+        return
+    if not found:
+        say(f"no runs under {runs}. Make one: kapitaalbot run replay configs/sample.toml")
+        return
+    write_table(
+        ("run", "started", "events", "fills", "profit", "digest"),
+        [
+            (
+                folder.name,
+                utc_text(manifest["started"])[:19],
+                manifest["summary"]["events"],
+                manifest["summary"]["fills"],
+                amount(manifest["summary"]["profit"], manifest["summary"]["quote"]),
+                manifest["digest"][:16],
+            )
+            for folder, manifest in found
+        ],
+    )
+
+
+@app.command(short_help="Print the summary of a run again.")
+def show(run: RunName, runs: RunsFolder = RUNS, as_json: JsonFlag = False) -> None:
+    """Print the summary of a run again, and what it was made from.
+
+    Example: kapitaalbot run show latest
+    """
+    from engine.reports.manifest import find_run, read_manifest
+
+    folder = find_run(run, runs)
+    manifest = read_manifest(folder)
+    if as_json:
+        write_json("run.show", {"folder": str(folder), "manifest": manifest})
+        return
+    _print_summary(folder, manifest)
+    software = manifest["software"]
+    write_pairs(
+        [
+            ("config", manifest["config_hash"]),
+            (
+                "software",
+                f"kapitaalbot {software['kapitaalbot']}, kernels {software['kernels'][:16]}",
+            ),
+        ]
+    )
+
+
+@app.command(short_help="Print one evaluation in full.")
+def explain(
+    run: RunName,
+    at: Annotated[
+        str,
+        typer.Option(
+            help="Time of the evaluation, UTC, as in 2026-01-01T12:00:00; the last one at or "
+            "before it is shown.",
+            show_default=False,
+        ),
+    ],
+    symbol: Annotated[str, typer.Option(help="Symbol, as in BTC/USD.", show_default=False)],
+    runs: RunsFolder = RUNS,
+    as_json: JsonFlag = False,
+) -> None:
+    """Print one evaluation in full: the market, every candidate, what blocked it, what followed.
+
+    Example: kapitaalbot run explain latest --at 2026-01-01T12:00:00 --symbol BTC/USD
+    """
+    from engine.reports.explain import explain_facts, explain_text
+    from engine.reports.frames import Run
+
+    facts = explain_facts(Run.open(run, runs), at, symbol)
+    if as_json:
+        write_json("run.explain", facts)
+    else:
+        write(explain_text(facts))
+
+
+@app.command(short_help="Print what was left after each stage.")
+def funnel(run: RunName, runs: RunsFolder = RUNS, as_json: JsonFlag = False) -> None:
+    """Print how many candidates were left after each stage, from evaluation to profit.
+
+    Example: kapitaalbot run funnel latest
+    """
+    from engine.reports.frames import Run
+    from engine.reports.funnel import funnel_rows
+
+    opened = Run.open(run, runs)
+    rows = funnel_rows(opened)
+    if as_json:
+        keys = ("stage", "n", "of_before", "meaning")
+        stages = [dict(zip(keys, row, strict=True)) for row in rows]
+        write_json("run.funnel", {"run": str(opened.path), "stages": stages})
+        return
+    write_table(
+        ("stage", "number", "of the one before", "meaning"),
+        [
+            (stage, n, "" if share is None else f"{100 * share:.2f} %", meaning)
+            for stage, n, share, meaning in rows
+        ],
+    )
+
+
+@app.command(short_help="Print what stopped candidates, by reason.")
+def blockers(
+    run: RunName,
+    symbol: Annotated[
+        str | None, typer.Option(help="Only this symbol.", show_default=False)
+    ] = None,
+    runs: RunsFolder = RUNS,
+    as_json: JsonFlag = False,
+) -> None:
+    """Print what stopped candidates first, by reason, with the share of each.
+
+    Example: kapitaalbot run blockers latest --symbol BTC/USD
+    """
+    from engine.reports.frames import Run
+    from engine.reports.funnel import blocker_counts
+
+    opened = Run.open(run, runs)
+    rows = blocker_counts(opened, symbol)
+    if as_json:
+        keys = ("reason", "n", "share", "meaning")
+        reasons = [dict(zip(keys, row, strict=True)) for row in rows]
+        write_json("run.blockers", {"run": str(opened.path), "reasons": reasons})
+        return
+    write_table(
+        ("share", "number", "reason", "meaning"),
+        [(f"{100 * share:.1f} %", n, name, text) for name, n, share, text in rows],
+    )
+
+
+@app.command(short_help="Compare two runs, row by row.")
+def compare(
+    first: Annotated[str, typer.Argument(metavar="RUN", help="One run.", show_default=False)],
+    second: Annotated[
+        str, typer.Argument(metavar="RUN", help="The other run.", show_default=False)
+    ],
+    runs: RunsFolder = RUNS,
+    as_json: JsonFlag = False,
+) -> None:
+    """Compare two runs: their digests, and the first row that differs in each table.
+
+    Leaves with 5 if they differ. Example: kapitaalbot run compare 20260101-120000-sample-0a1b2c3d latest
+    """
+    from engine.reports.compare import compare_runs
+    from engine.reports.manifest import find_run
+
+    found = compare_runs(find_run(first, runs), find_run(second, runs))
+    if as_json:
+        write_json("run.compare", found)
+    else:
+        _print_comparison(found)
+    if not found["same"]:
+        differing = [each["table"] for each in found["tables"] if not each["same"]]
+        raise MismatchError(
+            f"the runs differ in {', '.join(differing) or 'their digests only'}.",
+            "The first differing row of the earliest table is where to look.",
+        )
+
+
+def _print_comparison(found: dict[str, Any]) -> None:
+    write_table(
+        ("run", "digest", "config", "kernels"),
+        [
+            (each["folder"], each["digest"][:16], each["config_hash"][:16], each["kernels"][:16])
+            for each in found["runs"]
+        ],
+    )
+    write()
+    write_table(
+        ("table", "rows", "rows", "verdict"),
+        [(each["table"], *each["rows"], each["verdict"]) for each in found["tables"]],
+    )
+    for each in found["tables"]:
+        if each["first"] is not None:
+            write()
+            write_table(
+                ("column", "first", "second"),
+                [(one["column"], str(one["first"]), str(one["second"])) for one in each["first"]],
+                title=f"{each['table']}, row {each['row']}, columns that differ:",
+            )

@@ -1,0 +1,232 @@
+"""How do kernels get compiled before they are needed? Two processes side by side, then what joins them.
+
+A kernel is compiled once per version of the sources, of numba and of the CPU; the machine code
+lies in the cache folder of engine/jit.py. `python -m adapters.cli.warm PART...` compiles parts one
+after the other, which is what the side-by-side processes do.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from engine.clock import Stopwatch
+from engine.errors import InvariantError, StorageError
+
+MARKER: Final = "warm.json"
+SECONDS_USUAL: Final = 30  # on two cores, for the sentence that asks for patience
+CORE, VENUE, STORE, GENERATOR = "decision core", "simulated venue", "cold store", "market generator"
+LOOP: Final = "the loop that joins core and venue"
+# Lanes are compiled side by side: they know nothing of each other, and the first is the longest.
+LANES: Final = ((CORE,), (VENUE, STORE, GENERATOR))
+
+Talk = Callable[[str], None]
+
+
+def marker() -> Path:
+    """The file that says that this version of the kernels is compiled."""
+    from engine.jit import CACHE_FOLDER
+
+    return Path(CACHE_FOLDER) / MARKER
+
+
+def is_warm() -> bool:
+    """Whether nothing would have to be compiled (always, with the JIT off)."""
+    from engine.jit import JIT_ENABLED
+
+    return not JIT_ENABLED or marker().is_file()
+
+
+def warm_if_cold(talk: Talk | None) -> None:
+    """Compile what a replay needs, unless it is compiled; says what it is and how long it takes."""
+    if is_warm():
+        return
+    if talk is not None:
+        talk(
+            "compiling the decision core and the venue, once per version: "
+            f"about {SECONDS_USUAL} s on two cores. Later runs start at once."
+        )
+    done = warm_all(None)
+    if talk is not None:
+        talk(f"compiled in {done['seconds']:.0f} s.")
+
+
+def warm_all(talk: Talk | None) -> dict[str, Any]:
+    """Compile every kernel into the cache; returns seconds per part, in all, and the folder.
+
+    raises StorageError if the cache cannot be written, InvariantError if a kernel does not compile
+    """
+    from engine.jit import CACHE_FOLDER, JIT_ENABLED
+
+    clock = Stopwatch()
+    steps: dict[str, float] = {}
+    if JIT_ENABLED:
+        try:
+            Path(CACHE_FOLDER).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise cache_error(error.strerror or str(error)) from error
+        if talk is not None:
+            parts = [part for lane in LANES for part in lane]
+            talk(f"compiling {', '.join(parts)}, in {len(LANES)} processes ...")
+        for process in [_start(lane) for lane in LANES]:
+            steps |= _finish(process)
+        if talk is not None:
+            talk(f"compiling {LOOP} ...")
+        steps[LOOP] = compile_part(LOOP)
+        marker().write_text(json.dumps(steps) + "\n")
+    return {"steps": steps, "seconds": round(clock.seconds(), 3), "cache": str(CACHE_FOLDER)}
+
+
+def cache_error(why: str) -> StorageError:
+    """What to say when compiled kernels cannot be kept."""
+    return StorageError(
+        f"the cache of compiled kernels cannot be written: {why}.",
+        "Set KAPITAALBOT_CACHE_DIR to a folder that you can write.",
+    )
+
+
+def _start(lane: tuple[str, ...]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "adapters.cli.warm", *lane],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(each for each in sys.path if each)},
+    )
+
+
+def _finish(process: subprocess.Popen[str]) -> dict[str, float]:
+    try:
+        out, err = process.communicate()
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
+    if process.returncode != 0:
+        lines = err.strip().splitlines()
+        raise InvariantError(
+            f"a kernel did not compile: {lines[-1] if lines else 'no word why'}",
+            "`python -m adapters.cli.warm 'decision core' 'simulated venue'` shows all of it.",
+        )
+    steps: dict[str, float] = json.loads(out)
+    return steps
+
+
+def compile_part(part: str) -> float:
+    """Compile one part in this process; returns seconds."""
+    clock = Stopwatch()
+    PARTS[part]()
+    return round(clock.seconds(), 3)
+
+
+def _compile(dispatcher: Any, *arguments: Any) -> None:
+    """Compile an entry kernel for arguments of these types, without a call."""
+    from numba import typeof
+
+    dispatcher.compile(tuple(typeof(each) for each in arguments))
+
+
+def _compile_core() -> None:
+    import numpy as np
+
+    from engine.core.step import core_step
+    from engine.events import EVENT
+
+    _compile(core_step, _core(), np.zeros(1, EVENT)[0])
+
+
+def _compile_venue() -> None:
+    import numpy as np
+
+    from engine.commands import COMMAND
+    from engine.events import EVENT
+    from engine.venue.matching import venue_command, venue_market, venue_next_time, venue_timer
+
+    venue = _venue()
+    _compile(venue_market, venue, np.zeros(1, EVENT)[0])
+    _compile(venue_command, venue, np.zeros(1, COMMAND)[0], 1)
+    _compile(venue_next_time, venue)
+    _compile(venue_timer, venue, 1)
+
+
+def _compile_loop() -> None:
+    import numpy as np
+
+    from engine.events import EVENT
+    from engine.flow.advance import advance, make_link
+
+    _compile(advance, _core(), _venue(), make_link(0, 1, 1, 1), np.zeros(1, EVENT), True)
+
+
+def _compile_store() -> None:
+    """Write and read a capture of two messages: many small kernels, none of them slow."""
+    import tempfile
+
+    import numpy as np
+
+    from adapters.parquet.manifest import Channel
+    from adapters.parquet.reader import open_events
+    from adapters.parquet.writer import CaptureWriter
+    from engine.events import BOOK_LEVEL, EVENT, LAST, SNAPSHOT
+    from engine.flow.window import DepthWindow
+    from engine.research.synthetic.config import default_instruments
+
+    events = np.zeros(2, EVENT)
+    events["ts"], events["kind"] = 1_767_225_600_000_000_000, BOOK_LEVEL
+    events["side"], events["price"], events["qty"] = (1, -1), (100, 101), 1
+    events["flags"] = (SNAPSHOT, SNAPSHOT | LAST)
+    instruments = default_instruments()
+    with tempfile.TemporaryDirectory() as folder:
+        channels = [Channel(name="book", depth=10)]
+        with CaptureWriter(folder, "warm", instruments, channels=channels, assign_seq=True) as one:
+            one.append(events)
+        stream = open_events(folder).batches()
+        for _ in DepthWindow(len(instruments), [0], 10).filter(stream):
+            pass
+
+
+def _compile_generator() -> None:
+    from engine.research.synthetic.config import GeneratorConfig
+    from engine.research.synthetic.market import generate
+
+    for _ in generate(GeneratorConfig(duration_s=0.01, warmup_s=0.01)):
+        pass
+
+
+PARTS: Final[dict[str, Callable[[], None]]] = {
+    CORE: _compile_core,
+    VENUE: _compile_venue,
+    STORE: _compile_store,
+    GENERATOR: _compile_generator,
+    LOOP: _compile_loop,
+}
+
+
+def _core() -> Any:
+    import numpy as np
+
+    from engine.core.params import default_params
+    from engine.core.state import make_core
+    from engine.instruments import INSTRUMENT_ROW
+    from engine.plugins import plugin_tuple
+
+    rows = np.zeros(1, INSTRUMENT_ROW)
+    return make_core(rows, default_params(), 0, np.zeros(1, np.int64), plugin_tuple(()))
+
+
+def _venue() -> Any:
+    import numpy as np
+
+    from engine.instruments import INSTRUMENT_ROW
+    from engine.venue.state import make_venue
+
+    return make_venue(np.zeros(1, INSTRUMENT_ROW))
+
+
+if __name__ == "__main__":
+    print(json.dumps({part: compile_part(part) for part in sys.argv[1:]}))
