@@ -42,7 +42,9 @@ STATUS_NAMES: Final = {code: name for name, code in STATUS_CODES.items()}
 
 # Sanity bounds of one field; a product is checked where it is made (units.notional_fits).
 PRICE_MAX: Final = 1 << 40  # ticks
-QTY_MAX: Final = 1 << 50  # lots
+QTY_MAX: Final = 1 << 50  # lots of an order
+# A level of a coin worth five cents has held 1.6e15 lots, and a day's volume of it 1.1e17.
+FEED_QTY_MAX: Final = 1 << 60  # lots of a market data field
 
 # The row a kernel sees. All int64, so that no arithmetic with and without the JIT can differ.
 INSTRUMENT_ROW: Final = np.dtype(

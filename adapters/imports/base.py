@@ -178,6 +178,7 @@ class Import:
     source : sentence that names the format and the files
     venue : name for the cold store's `venue=` folder
     clock : sentence that says what `ts` and `ts_venue` are
+    ts_is_receive_time : `ts` was taken where the data arrived, not by the venue
     notes : what a reader of the capture must know
     stream : makes the events of one pass; writes its account into the summary it is given
     """
@@ -187,6 +188,7 @@ class Import:
     instruments: InstrumentTable
     channels: tuple[Channel, ...]
     clock: str
+    ts_is_receive_time: bool
     stream: Callable[[Summary], Stream]
     notes: tuple[str, ...] = ()
     summary: Summary = field(default_factory=Summary)

@@ -136,6 +136,7 @@ def read(
         instruments=table,
         channels=tuple(channels),
         clock="ts: local receive time; ts_venue: T of the exchange if given, else E, in ms",
+        ts_is_receive_time=True,
         stream=stream,
         notes=_notes(scan, shift),
     )

@@ -115,6 +115,7 @@ def read(
         instruments=table,
         channels=(Channel("level3"), Channel("trade"), Channel("book", depth, derived=True)),
         clock="ts: local receive time, ms; ts_venue: the exchange's second of a new order, else 0",
+        ts_is_receive_time=True,
         stream=stream,
         notes=(
             f"the log starts without an initial book: the derived one begins {warmup_s} s later",
@@ -244,10 +245,16 @@ class _Log:
                 n_line += 1
                 self._summary.rows_in += 1
                 ts_ms = self._line(n_line, line, f"{member} line {number}") or ts_ms
+                self._queue_rows()
                 yield from self._released(ts_ms - _MATCH_MS)
         yield from self._released(ts_ms + _MATCH_MS + 1)
         self._summary.facts["lines"] = dict(sorted(self._lines.items()))
         self._summary.facts.update(sorted(self._facts.items()))
+
+    def _queue_rows(self) -> None:
+        piece = self._rows.take()
+        if len(piece):
+            self._queue.append(piece)
 
     # ---- reading ----
 
@@ -272,9 +279,6 @@ class _Log:
                 self._summary.reject(f"unknown kind {kind!r}", where)
         except (msgspec.DecodeError, ValueError) as error:
             self._lost(f"{kind} of another shape", f"{where} ({error})")
-        piece = self._rows.take()
-        if len(piece):
-            self._queue.append(piece)
         return ts_ms
 
     def _lost(self, reason: str, where: str) -> None:
@@ -432,6 +436,7 @@ class _Log:
         if reason != OK:
             self._summary.reject(f"trade number {REASONS[reason]}", where)
             return
+        self._queue_rows()  # a gap that this line's time made stands before it
         self._queue.append(_PendingTrade(n_line, ts_ms, self._rows.ts, trade.id, ticks, lots))
         self._summary.use("trade")
 

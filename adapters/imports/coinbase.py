@@ -64,6 +64,7 @@ def read(
         instruments=table,
         channels=(Channel("book", depth, derived=depth > 0),),
         clock="ts = ts_venue: the recording has no receive time; the exchange's stamp stands for it",
+        ts_is_receive_time=False,
         stream=stream,
         notes=("each row is a message of its own", "the recording has no trades"),
     )

@@ -51,7 +51,7 @@ class Grid:
     def of(cls, step: Decimal) -> Grid:
         """The grid of a step above zero: 0.25 is 25 x 10^-2, 10 is 10 x 10^0."""
         sign, digits, exponent = step.normalize().as_tuple()
-        if sign or not isinstance(exponent, int):
+        if sign or not isinstance(exponent, int) or digits == (0,):
             raise ValueError(f"a step must be above zero, not {step}.")
         factor = int("".join(map(str, digits)))
         return cls(step, max(-exponent, 0), factor * 10 ** max(exponent, 0))

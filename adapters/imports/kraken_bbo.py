@@ -112,6 +112,7 @@ def read(
         channels=tuple(channels),
         clock="no receive time: trades at the venue's stamp, quotes "
         f"{quote_delay_ms} ms after the second that they are dated",
+        ts_is_receive_time=False,
         stream=stream,
         notes=(
             f"the book is derived from best quotes; its quantity of {nominal_qty} is nominal",

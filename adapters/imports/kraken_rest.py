@@ -89,6 +89,7 @@ def read(
         instruments=table,
         channels=(Channel("trade"),),
         clock="ts = ts_venue: the answer has no receive time; the venue's stamp stands for it",
+        ts_is_receive_time=False,
         stream=stream,
         notes=("price and quantity steps were inferred from the digits of the data",)
         if instruments is None

@@ -92,6 +92,7 @@ def read(
         instruments=table,
         channels=(Channel("trade"),),
         clock="ts = ts_venue: whole seconds of the venue; each trade fell in the second after it",
+        ts_is_receive_time=False,
         stream=stream,
         notes=tuple(notes),
     )

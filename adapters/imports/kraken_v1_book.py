@@ -94,6 +94,7 @@ def read(
         instruments=table,
         channels=tuple(channels),
         clock=clock,
+        ts_is_receive_time=scan.has_receive_time,
         stream=stream,
         notes=_notes(scan, instruments is not None),
     )

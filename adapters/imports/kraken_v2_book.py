@@ -189,6 +189,7 @@ def read(
         instruments=table,
         channels=tuple(channels),
         clock=scan.clock,
+        ts_is_receive_time=scan.has_receive_time,
         stream=stream,
         notes=scan.notes(instruments is not None, depths, {s: p for p, s in names.items()}),
     )

@@ -163,6 +163,7 @@ def read(
         instruments=table,
         channels=tuple(channels),
         clock="ts: local_timestamp of the recorder; ts_venue: timestamp of the exchange",
+        ts_is_receive_time=True,
         stream=stream,
         notes=tuple(notes),
     )
@@ -320,17 +321,16 @@ class _Books:
         self._ts_last = np.zeros(len(table), np.int64)
 
     def run(self) -> Iterator[np.ndarray]:
-        held = np.zeros(0, _ROW)
         for each in self._chain:
-            for first_row, block in csv_blocks(
-                each.member, BOOK_COLUMNS, self._summary, has_header=True
-            ):
+            held = np.zeros(0, _ROW)
+            blocks = csv_blocks(each.member, BOOK_COLUMNS, self._summary, has_header=True)
+            for first_row, block in blocks:
                 rows = np.concatenate([held, self._rows(each, first_row, block)])
-                # The last message may go on in the next block.
+                # The last message may go on in the next block, never in the next file.
                 n_whole = int(_starts(rows)[-1]) if len(rows) else 0
                 yield self._events(rows[:n_whole])
                 held = rows[n_whole:]
-        yield self._events(held)
+            yield self._events(held)
 
     def _rows(self, each: _File, first_row: int, block: dict[str, pa.StringArray]) -> np.ndarray:
         """Parsed rows of one block; those of pairs not asked for are left out, bad ones marked."""

@@ -35,7 +35,7 @@ from engine.events import (
     TRADE,
     VERIFIED,
 )
-from engine.instruments import PRICE_MAX, QTY_MAX, STATUS_DELISTED
+from engine.instruments import FEED_QTY_MAX, PRICE_MAX, STATUS_DELISTED
 from engine.jit import kernel
 
 RULE_OK: Final = 0
@@ -96,7 +96,7 @@ RULES: Final[dict[int, tuple[str, str, str]]] = {
     ),
     RULE_QTY: (
         "qty",
-        "is not a quantity in lots (0 to 2^50)",
+        "is not a quantity in lots (0 to 2^60)",
         "The source row is damaged, or its quantity was not converted to lots.",
     ),
     RULE_CODE: (
@@ -135,14 +135,14 @@ def _rule_of_market_row(row, kind, side, sym):
             return RULE_SIDE
         if price < 1 or price > PRICE_MAX:
             return RULE_PRICE
-        if qty < 0 or qty > QTY_MAX or (qty == 0 and kind == L3_ADD):
+        if qty < 0 or qty > FEED_QTY_MAX or (qty == 0 and kind == L3_ADD):
             return RULE_QTY
     elif kind == TICKER or kind == CANDLE:
         if sym < 0:
             return RULE_SYMBOL
         if price < 0 or price > PRICE_MAX:
             return RULE_PRICE
-        if qty < 0 or qty > QTY_MAX:
+        if qty < 0 or qty > FEED_QTY_MAX:
             return RULE_QTY
         if kind == TICKER and (row["id"] < 1 or row["id"] > TICKER_HIGH):
             return RULE_CODE

@@ -19,7 +19,7 @@ def good_rows() -> np.ndarray:
         (ev.INSTRUMENT, 0, 0, 0, 0, 0, 7, ev.LAST),
         (ev.BOOK_LEVEL, 1, ev.BUY, 100, 5, 0, 0, ev.SNAPSHOT),
         (ev.BOOK_LEVEL, 1, ev.SELL, 101, 0, 0, 0xFFFFFFFF, ev.LAST | ev.CHECKSUM | ev.VERIFIED),
-        (ev.L3_ADD, 0, ev.SELL, 1 << 40, 1 << 50, 9, TS, 0),
+        (ev.L3_ADD, 0, ev.SELL, 1 << 40, 1 << 60, 9, TS, 0),
         (ev.L3_DELETE, 0, ev.SELL, 1, 0, 9, TS, 0),
         (ev.MESSAGE_END, 0, 0, 0, 0, ev.L3_ADD, 77, ev.LAST | ev.CHECKSUM | ev.FAILED),
         (ev.TRADE, 0, 0, 1, 0, 0, 0, ev.LAST | ev.MARKET_ORDER),
@@ -73,7 +73,7 @@ BROKEN = [
     (7, "price", 0, rules.RULE_PRICE),
     (8, "price", -1, rules.RULE_PRICE),
     (2, "qty", -1, rules.RULE_QTY),
-    (2, "qty", (1 << 50) + 1, rules.RULE_QTY),
+    (2, "qty", (1 << 60) + 1, rules.RULE_QTY),
     (4, "qty", 0, rules.RULE_QTY),
     (7, "qty", -1, rules.RULE_QTY),
     (8, "qty", -1, rules.RULE_QTY),
@@ -118,5 +118,5 @@ def test_the_description_holds_the_value_and_a_next_step() -> None:
 
     text, hint = rules.describe_broken_rule(rules.RULE_QTY, rows[7])
 
-    assert text == "qty -3 of a trade event (seq 7) is not a quantity in lots (0 to 2^50)"
+    assert text == "qty -3 of a trade event (seq 7) is not a quantity in lots (0 to 2^60)"
     assert hint
