@@ -12,6 +12,7 @@ from typing import Final
 
 from engine.commands import ROLE_ENTRY
 from engine.core.desk import desk_of
+from engine.core.positions import value_at
 from engine.core.records import CAPITAL_EXHAUSTED, INPUT_MISSING, OK, SIZE_BELOW_MIN, T_EQUITY
 from engine.core.rows import claim_row
 from engine.events import MODE_REDUCED
@@ -19,12 +20,9 @@ from engine.jit import kernel
 from engine.numerics import clip, floor_int, is_nan
 from engine.stage import stage
 from engine.units import (
-    PRODUCT_MAX,
     RATE_SCALE,
     fee_money,
     lots_for_money,
-    notional_fits,
-    notional_money,
 )
 
 DAY_NS: Final = 86_400_000_000_000
@@ -42,18 +40,6 @@ def share_money(money, fraction):
     if share >= _ROOM:
         return int(_ROOM)
     return floor_int(share)
-
-
-@kernel
-def value_at(instrument, price, qty):
-    """Notional in money. Where the product does not fit 64 bits, a float64 estimate of it, floored:
-    a mark needs no exact digit there, and a fill that large is refused by positions.py."""
-    num = instrument["notional_num"]
-    den = instrument["notional_den"]
-    if notional_fits(price, qty, num):
-        return notional_money(price, qty, num, den)
-    estimate = float(price) * float(qty) * float(num) / float(den)
-    return floor_int(min(estimate, float(PRODUCT_MAX)))
 
 
 @kernel

@@ -18,8 +18,8 @@ from engine.core.faults import FAULT_MONEY
 from engine.core.records import T_FILLS, T_POSITIONS, T_REALIZED
 from engine.core.rows import claim_row
 from engine.jit import kernel
-from engine.numerics import canonical, ratio
-from engine.units import notional_fits, notional_money
+from engine.numerics import canonical, floor_int, ratio
+from engine.units import PRODUCT_MAX, notional_fits, notional_money
 
 POSITION_NONE: Final = 0
 POSITION_OPENING: Final = 1  # an entry has filled in part and still works
@@ -251,6 +251,18 @@ def sweep_dust(desk, i):
 
 
 @kernel
+def value_at(instrument, price, qty):
+    """Notional in money. Where the product does not fit 64 bits, a float64 estimate of it, floored:
+    a mark needs no exact digit there, and a fill that large is refused by apply_fill."""
+    num = instrument["notional_num"]
+    den = instrument["notional_den"]
+    if notional_fits(price, qty, num):
+        return notional_money(price, qty, num, den)
+    estimate = float(price) * float(qty) * float(num) / float(den)
+    return floor_int(min(estimate, float(PRODUCT_MAX)))
+
+
+@kernel
 def is_dust(symbol):
     """Is what the position holds too small for any order (quantity, or value at the mark)?"""
     position = symbol["position"]
@@ -263,8 +275,7 @@ def is_dust(symbol):
     mark = position["mark"]
     if mark <= 0:
         return False
-    value = notional_money(mark, qty, instrument["notional_num"], instrument["notional_den"])
-    return value < instrument["cost_min"]
+    return value_at(instrument, mark, qty) < instrument["cost_min"]
 
 
 @kernel

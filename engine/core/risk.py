@@ -18,10 +18,10 @@ from engine.core.capital import (
     present_fees,
     sizing_equity,
     symbol_value,
-    value_at,
 )
 from engine.core.desk import desk_of
 from engine.core.orders import count_working
+from engine.core.positions import value_at
 from engine.core.records import (
     ALLOW,
     EXPOSURE_CAP,
