@@ -1,19 +1,20 @@
 """Which market is the sample capture in datasets/sample? Its configuration and its fingerprint.
 
 The capture is committed, so that a replay needs no generator; this file says how it was made and
-lets a test make it again.
+lets a test make it again. Left out: files and formats. The caller hands in what writes them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-from typing import Final
+from collections.abc import Callable, Iterator
+from typing import Final, TypeVar
 
-from engine.research.synthetic.capture import OpenWriter, write_capture
+import numpy as np
+
+from engine.instruments import InstrumentTable
 from engine.research.synthetic.config import GeneratorConfig
+from engine.research.synthetic.market import generate
 
-BUNDLED_ID: Final = "sample"
 BUNDLED: Final = GeneratorConfig(
     seed=20_260_101,
     duration_s=4 * 3600.0,
@@ -27,14 +28,12 @@ BUNDLED_EVENTS: Final = 532_299
 # sha256 over the bytes of all EVENT rows in order, as `events_sha256` of the manifest.
 BUNDLED_SHA256: Final = "c9f772339c2b6036829a42c1fea09a47508eeb02e9b94a8ac87a6fca11ef1e5d"
 
+Result = TypeVar("Result")
 
-def write_bundled(
-    store: str | Path,
-    open_writer: OpenWriter,
-    on_events: Callable[[int, int], None] | None = None,
-) -> int:
-    """Make the sample capture again, in `store`; returns the number of events.
 
-    Example: write_bundled("datasets/sample", CaptureWriter)
+def write_bundled(write: Callable[[InstrumentTable, Iterator[np.ndarray]], Result]) -> Result:
+    """Make the sample capture again and hand it to `write(instruments, batches)`.
+
+    write : stores EVENT[n] batches, in order; what it returns is returned
     """
-    return write_capture(BUNDLED, store, BUNDLED_ID, open_writer, on_events)
+    return write(BUNDLED.instruments, generate(BUNDLED))

@@ -22,10 +22,10 @@ KNOWN = {
 }
 
 
-def printed(**environment: str) -> dict[str, str]:
-    """What a process with this environment prints."""
+def printed(*flags: str, **environment: str) -> dict[str, str]:
+    """What a process with these flags and this environment prints."""
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-m", "tests.naive.digests"],
+        [sys.executable, *flags, "-m", "tests.naive.digests"],
         cwd=ROOT,
         env={**os.environ, **environment},
         capture_output=True,
@@ -52,7 +52,7 @@ def test_another_process_with_another_hash_seed(here, hash_seed):
 
 def test_without_the_compiler(here):
     """-W error: a wrapped integer or an overflow would also end the process."""
-    assert printed(NUMBA_DISABLE_JIT="1") == here
+    assert printed("-W", "error", NUMBA_DISABLE_JIT="1") == here
 
 
 @pytest.mark.long
