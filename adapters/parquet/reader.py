@@ -38,7 +38,6 @@ from adapters.parquet.store import Store
 from engine.errors import ConfigError, DataError
 from engine.events import (
     EPOCH,
-    EVENT,
     EVENT_SCHEMA_VERSION,
     GAP,
     MESSAGE_END,
@@ -52,6 +51,7 @@ from engine.instruments import InstrumentTable
 BATCH_ROWS: Final = 65_536
 _DECODED_ROWS: Final = 1 << 20  # of all files together: bounds memory when there are many
 _DECODED_MIN: Final = 2_048
+_DECODED_MAX: Final = 16_384  # what the cache holds; more is slower
 _TS_BOUND: Final = 1 << 62
 _ARROW_ERRORS: Final = (pa.ArrowException, OSError, ValueError, EOFError, MemoryError)
 
@@ -163,7 +163,7 @@ class Capture(_Selection):
         verify: bool,
     ) -> None:
         super().__init__(manifest, symbols, channels, start, end)
-        self._store, self._verify = store, verify
+        self.store, self._verify = store, verify
         self.files: tuple[DataFile, ...] = tuple(
             each
             for each in manifest.files
@@ -174,7 +174,7 @@ class Capture(_Selection):
 
     def identity(self) -> dict[str, Any]:
         """What a run must name to be repeatable: which data, and its digests."""
-        return {"kind": "capture", "place": self._store.url, **self.facts()}
+        return {"kind": "capture", "place": self.store.url, **self.facts()}
 
     @property
     def span(self) -> tuple[int, int]:
@@ -193,7 +193,7 @@ class Capture(_Selection):
     def _count(self, file: DataFile) -> int:
         if self.start <= file.ts_first and file.ts_last < self.end:
             return file.rows
-        with open_parquet(self._store, file) as parquet:
+        with open_parquet(self.store, file) as parquet:
             wanted = self._row_groups(parquet)
             batches = parquet.iter_batches(BATCH_ROWS, row_groups=wanted, columns=["ts"])
             stamps = (batch.column(0).to_numpy() for batch in batches)
@@ -215,12 +215,8 @@ class Capture(_Selection):
             lanes.setdefault((file.channel, file.symbol), []).append(file)
         for date in sorted(by_date):
             lanes = by_date[date]
-            n_decoded = max(_DECODED_MIN, min(rows, _DECODED_ROWS // len(lanes)))
-            yield from merge([self._lane(each, n_decoded) for each in lanes.values()], rows)
-
-    def _lane(self, files: list[DataFile], n_decoded: int) -> Iterator[np.ndarray]:
-        for file in files:
-            yield from self._rows(file, n_decoded)
+            n_decoded = max(_DECODED_MIN, min(rows, _DECODED_MAX, _DECODED_ROWS // len(lanes)))
+            yield from merge([_Lane(self, each, n_decoded) for each in lanes.values()], rows)
 
     def _row_groups(self, parquet: pq.ParquetFile) -> list[int]:
         """The row groups that may hold wanted stamps."""
@@ -233,39 +229,75 @@ class Capture(_Selection):
                 wanted.append(i)
         return wanted
 
-    def _rows(self, file: DataFile, n_decoded: int) -> Iterator[np.ndarray]:
-        """The wanted rows of one file, proven to be in order and within the manifest's bounds."""
-        if self._verify and self._store.sha256(file.path) != file.sha256:
-            raise refused(self._store, file, "its sha256 is not the one in the manifest")
-        ts_last, seq_last, n_read = file.ts_first, file.seq_first - 1, 0
-        with open_parquet(self._store, file) as parquet:
+    def pieces(self, file: DataFile, n_decoded: int) -> Iterator[tuple[int, list[np.ndarray]]]:
+        """The wanted rows of one file: (number of the first, its columns), `n_decoded` at a time."""
+        store = self.store
+        if self._verify and store.sha256(file.path) != file.sha256:
+            raise refused(store, file, "its sha256 is not the one in the manifest")
+        with open_parquet(store, file) as parquet:
             groups = self._row_groups(parquet)
-            batches = parquet.iter_batches(n_decoded, row_groups=groups, use_threads=False)
+            whole = len(groups) == parquet.metadata.num_row_groups
+            batches = parquet.iter_batches(n_decoded, row_groups=groups, use_threads=True)
+            n_read = 0
             while True:
                 try:
                     batch = next(batches, None)
                     if batch is None:
                         break
-                    out = np.empty(batch.num_rows, EVENT)
-                    columns = [column.to_numpy(zero_copy_only=True) for column in batch.columns]
+                    columns = [each.to_numpy(zero_copy_only=True) for each in batch.columns]
                 except _ARROW_ERRORS as error:
-                    raise refused(
-                        self._store,
-                        file,
-                        f"it cannot be decoded beyond row {n_read}: {_short(error)}",
-                    ) from error
-                n = columns_to_rows(out, *columns, ts_last, seq_last)
-                if n < len(out):
-                    raise refused(self._store, file, f"its row {n_read + n} is out of order")
+                    reason = f"it cannot be decoded beyond row {n_read}: {_short(error)}"
+                    raise refused(store, file, reason) from error
+                n, ts = len(batch), columns[0]
+                if n and not (self.start <= ts[0] and ts[-1] < self.end):
+                    lo, hi = np.searchsorted(ts, (self.start, self.end), side="left")
+                    columns = [each[lo:hi] for each in columns]
+                if len(columns[0]):
+                    yield n_read, columns
                 n_read += n
-                ts_last, seq_last = int(out["ts"][-1]), int(out["seq"][-1])
-                out = self.cut(out)
-                if len(out):
-                    yield out
-        if ts_last > file.ts_last or seq_last > file.seq_last:
-            raise refused(self._store, file, "it goes beyond the bounds in the manifest")
-        if len(groups) == parquet.metadata.num_row_groups and n_read != file.rows:
-            raise refused(self._store, file, f"it gave {n_read} of {file.rows} rows")
+        if whole and n_read != file.rows:
+            raise refused(store, file, f"it gave {n_read} of {file.rows} rows")
+
+
+class _Lane:
+    """The files of one channel and symbol, one after the other, as a Source for the merge.
+
+    Columns are written as rows straight into the stage of the merge, and proven to be in order
+    and within the manifest's bounds on the way.
+    """
+
+    def __init__(self, capture: Capture, files: list[DataFile], n_decoded: int) -> None:
+        self._capture = capture
+        self._pieces = (
+            (file, *piece) for file in files for piece in capture.pieces(file, n_decoded)
+        )
+        self._file: DataFile | None = None
+        self._columns: list[np.ndarray] = [np.empty(0)]
+        self._at = self._n_before = 0
+        self._ts, self._seq = -_TS_BOUND, -_TS_BOUND
+
+    def fill(self, out: np.ndarray) -> int:
+        if self._at == len(self._columns[0]):
+            piece = next(self._pieces, None)
+            if piece is None:
+                return 0
+            self._file, self._n_before, self._columns = piece
+            self._at = 0
+            # Whatever came before, a file keeps to the bounds that the manifest gives it.
+            self._ts = max(self._ts, self._file.ts_first)
+            self._seq = max(self._seq, self._file.seq_first - 1)
+        assert self._file is not None
+        part = [each[self._at : self._at + len(out)] for each in self._columns]
+        n = columns_to_rows(out, *part, self._ts, self._seq)
+        store = self._capture.store
+        if n < len(part[0]):
+            row = self._n_before + self._at + n
+            raise refused(store, self._file, f"its row {row} is out of order")
+        self._ts, self._seq = int(out[n - 1]["ts"]), int(out[n - 1]["seq"])
+        if self._ts > self._file.ts_last or self._seq > self._file.seq_last:
+            raise refused(store, self._file, "it goes beyond the bounds in the manifest")
+        self._at += n
+        return n
 
 
 @contextmanager
