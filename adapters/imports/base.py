@@ -318,6 +318,6 @@ class Rows:
     def rest(self) -> np.ndarray:
         """What is left at the end; rows that never met a stamp are declared and dropped."""
         if self._untimed:
+            self._summary.facts["events_without_any_time"] = len(self._untimed)
             self._rows, self._untimed = [], []
-            self._summary.facts["events_without_any_time"] = True
         return self.take()
