@@ -26,7 +26,7 @@ from engine.core.orders import (
     is_settled,
     new_order,
 )
-from engine.core.positions import position_row
+from engine.core.positions import EXIT_DUST, position_row
 from engine.core.records import OK
 from engine.core.safety import ask_cancel, emit, exit_refusal
 from engine.events import MODE_EMERGENCY
@@ -53,6 +53,7 @@ EXIT_NAMES: Final[dict[int, str]] = {
     EXIT_COVERAGE_MISSING: "coverage_missing",
     EXIT_EMERGENCY: "emergency",
     EXIT_OPERATOR: "operator",
+    EXIT_DUST: "dust",
 }
 
 TARGET_TIGHTEN: Final = 0

@@ -604,11 +604,10 @@ def book_fill(desk, slot, fee):
 def take_fill(order, event):
     """ORDER_FILL: keep it until its fee arrives. Returns False if it makes no sense.
 
-    One that was applied before, or waits already, is dropped and counted.
+    The same one again while it waits is dropped and counted.
     """
     execution = event["aux"]
-    waits = order["fill_qty"] > 0 and order["fill_exec"] == execution
-    if waits or seen_execution(order, execution):
+    if order["fill_qty"] > 0 and order["fill_exec"] == execution:
         order["n_duplicates"] += 1
         return True
     if event["qty"] <= 0 or event["price"] <= 0:
@@ -671,6 +670,10 @@ def handle_event(desk, event):
             glob["fault"] = FAULT_ORDER
         return
     order = desk.orders[slot]
+    part_of_fill = kind == ORDER_FILL or kind == ORDER_FEE
+    if part_of_fill and seen_execution(order, event["aux"]):
+        order["n_duplicates"] += 1
+        return
     before = order["state"]
     state = before
     row = False
@@ -688,11 +691,8 @@ def handle_event(desk, event):
         if not take_fill(order, event):
             doubtful = True
     elif kind == ORDER_FEE:
-        if not booked or doubtful:
-            if seen_execution(order, event["aux"]):
-                order["n_duplicates"] += 1
-            else:
-                doubtful = True
+        if not booked:
+            doubtful = True  # the fee of a fill that nobody told us about
     else:
         row, refusal = note_answer(order, kind, event, glob["now"])
         if refusal != 0 and not is_terminal(before):

@@ -37,6 +37,8 @@ POSITION_NAMES: Final[dict[int, str]] = {
     POSITION_CLOSED: "closed",
 }
 
+EXIT_DUST: Final = 109  # one of EXIT_* of exits.py: what was left is too small to be sold
+
 # Nested in each symbol as symbols[i]["position"].
 POSITION_FIELDS: Final = (
     ("state", "<i8"),  # POSITION_*
@@ -242,6 +244,8 @@ def sweep_dust(desk, i):
     The lots stay ours, at their cost, and join the next position of this symbol.
     """
     position = desk.symbols[i]["position"]
+    if position["exit_reason"] == 0:
+        position["exit_reason"] = EXIT_DUST
     position["dust"] += position["qty"]
     position["dust_cost"] += position["cost"]
     position["qty"] = 0
