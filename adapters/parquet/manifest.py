@@ -214,6 +214,9 @@ class Manifest(_Facts, frozen=True):
         return msgspec.json.format(msgspec.json.encode(self, order="sorted"), indent=1) + b"\n"
 
 
+_PARSE_ERRORS: Final = (msgspec.MsgspecError, UnicodeError, RecursionError)
+
+
 class _Versions(msgspec.Struct):
     """Read first, and tolerant: another version has other fields."""
 
@@ -225,7 +228,7 @@ def parse_manifest(data: bytes, where: str) -> Manifest:
     """Read and prove a manifest. Raises DataError that names the place and the defect."""
     try:
         versions = msgspec.json.decode(data, type=_Versions)
-    except msgspec.MsgspecError as error:
+    except _PARSE_ERRORS as error:
         raise DataError(
             f"{where} is not a manifest: {error}.", "Capture or import it again."
         ) from error
@@ -238,13 +241,19 @@ def parse_manifest(data: bytes, where: str) -> Manifest:
         )
     try:
         manifest = msgspec.json.decode(data, type=Manifest)
-    except msgspec.MsgspecError as error:
+    except _PARSE_ERRORS as error:
         raise DataError(f"{where} is damaged: {error}.", "Capture or import it again.") from error
     if manifest.sealed().digest != manifest.digest:
         raise DataError(
             f"{where} was altered: it does not match its own digest.",
             "Restore it from a copy, or capture or import it again.",
         )
+    try:
+        manifest.table()
+    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
+        raise DataError(
+            f"{where} has an instrument that makes no sense: {error!r}.", "Import it again."
+        ) from error
     return manifest
 
 

@@ -485,12 +485,12 @@ class CaptureWriter:
         self._n_held -= n
         path = data_path(self.venue, lane.channel, lane.symbol, self._date, self.capture_id)
         schema = self._schema(lane)
-        if lane.file is None:
-            lane.file = self._store.begin(path)
-            lane.writer = pq.ParquetWriter(lane.file.sink, schema, **write_options())
-            lane.rows, lane.first = 0, (int(rows["seq"][0]), int(rows["ts"][0]))
-        assert lane.writer is not None
         with storage_errors("write", self._store.full(path)):
+            if lane.file is None:
+                lane.file = self._store.begin(path)
+                lane.writer = pq.ParquetWriter(lane.file.sink, schema, **write_options())
+                lane.rows, lane.first = 0, (int(rows["seq"][0]), int(rows["ts"][0]))
+            assert lane.writer is not None
             lane.writer.write_table(rows_to_table(rows, schema), row_group_size=n)
         lane.rows += n
         lane.last = int(rows["seq"][-1]), int(rows["ts"][-1])
