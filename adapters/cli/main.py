@@ -28,6 +28,7 @@ from engine.errors import (
 )
 
 NAME: Final = "kapitaalbot"
+SENTENCE_MAX: Final = 300  # characters of a foreign error that are shown
 VERBOSE_FLAGS: Final = ("-v", "--verbose")
 
 app = typer.Typer(
@@ -104,9 +105,10 @@ def as_error(error: BaseException) -> tuple[int, str, str]:
         return refused.exit_code, refused.message, refused.hint
     if isinstance(error, MemoryError):
         return EXIT_UNEXPECTED, "there is not enough memory.", "Replay fewer symbols or less time."
+    said = (str(error).strip().splitlines() or [""])[0]
     return (
         EXIT_UNEXPECTED,
-        f"this is a defect of ours: {type(error).__name__}: {error}",
+        f"this is a defect of ours: {type(error).__name__}: {said[:SENTENCE_MAX]}",
         "Run it again with -v and report what it prints.",
     )
 
