@@ -26,6 +26,7 @@ ENGINE: Final = Path(__file__).resolve().parent
 
 KERNEL_SOURCES: Final = (
     "jit.py",
+    "stage.py",
     "events.py",
     "units.py",
     "numerics.py",
@@ -89,12 +90,26 @@ def kernel(function: Callable[..., Any]) -> Any:
     Division by zero follows IEEE (error_model numpy), as numpy scalars do without the JIT;
     kernels test their divisors all the same.
     """
+    return _compiled(function, inline=False)
+
+
+def inner_kernel(function: Callable[..., Any]) -> Any:
+    """Compile as `kernel`, and put the body wherever it is called.
+
+    For the body of a loop that runs once per event and is called from one or two places; anywhere
+    else it multiplies the time to compile.
+    """
+    return _compiled(function, inline=True)
+
+
+def _compiled(function: Callable[..., Any], inline: bool) -> Any:
     compiled = numba.njit(
         cache=True,
         fastmath=False,
         parallel=False,
         error_model="numpy",
         nogil=True,
+        forceinline=inline,
         no_cfunc_wrapper=True,  # nobody takes a kernel's address; a seventh of the compile time
     )(function)
     if JIT_ENABLED:
@@ -120,6 +135,14 @@ def _take_plain_numbers(compiled: Any) -> None:
 def _plain_number(given: Any) -> Any:
     constant = isinstance(given, types.IntegerLiteral | types.BooleanLiteral)
     return given.literal_type if constant else given
+
+
+def view(function: Callable[..., Any]) -> Any:
+    """Compile a function that only bundles records into a NamedTuple, inside its caller.
+
+    numba cannot return records from a call of its own; anything larger must not be inlined so.
+    """
+    return numba.njit(inline="always")(function)
 
 
 def user_kernel(function: Callable[..., Any]) -> Any:

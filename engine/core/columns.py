@@ -70,8 +70,12 @@ FEATURES: Final[tuple[Feature, ...]] = (
     Feature("vwap_z", "sd", 10, "(mid - vwap) / sd"),
     Feature("mean_bps", "bps", 60, "mid - EWMA of mid (half-life 120 s)"),
     Feature("mean_z", "sd", 120, "that deviation over its own EWMA standard deviation"),
-    Feature("reversion_half_life", "s", 300, "half-life of the deviation, fitted AR(1) over 15 m; "
-            "inf where it does not revert"),
+    Feature(
+        "reversion_half_life",
+        "s",
+        300,
+        "half-life of the deviation, fitted AR(1) over 15 m; inf where it does not revert",
+    ),
     Feature("atr_bps", "bps", 14, "average true range of 1 m candles (Wilder, n = 14)"),
     Feature("candle_body", "-1..1", 1, "(close - open) / (high - low) of the last full 1 m candle"),
     Feature("jump_z", "sd", 30, "largest one-second return of the last 10 s over its 5 m sd"),
@@ -84,17 +88,6 @@ FEATURES: Final[tuple[Feature, ...]] = (
 
 N_FEATURES: Final = len(FEATURES)
 FEATURE_INDEX: Final[dict[str, int]] = {feature.name: i for i, feature in enumerate(FEATURES)}
-
-
-def feature(name: str) -> int:
-    """Position of a feature in the vector; an unknown name is refused with the nearest."""
-    import difflib
-
-    if name not in FEATURE_INDEX:
-        near = difflib.get_close_matches(name, FEATURE_INDEX, n=3, cutoff=0.0)
-        raise KeyError(f"unknown feature {name!r}. Nearest known: {', '.join(near)}.")
-    return FEATURE_INDEX[name]
-
 
 # What a thesis (built in or a user's own) writes into its `out` array.
 OUT_ACTIVE: Final = 0  # 1.0: there is an opportunity

@@ -41,8 +41,9 @@ from engine.core.records import (
 )
 from engine.core.routes import N_FAMILIES, N_HORIZONS
 from engine.core.tape import TAPE
-from engine.events import EPOCH_VALID, MODE_NORMAL
+from engine.events import EPOCH_VALID, EVENT, MODE_NORMAL
 from engine.instruments import INSTRUMENT_ROW
+from engine.stage import N_STAGES, define_kind, link
 
 N_TABLES: Final = len(TABLE_NAMES)
 SYMBOLS_MAX: Final = 64
@@ -137,9 +138,11 @@ GLOB: Final = np.dtype(
 WORK: Final = np.dtype(
     [
         ("candidates", CANDIDATE_ROW, (N_ROUTES_PER_SYMBOL,)),  # of the symbol being evaluated
+        ("blank", CANDIDATE_ROW),  # economics of no candidate: NaN
         ("n_candidates", "<i8"),
         ("ranking", "<i8", (N_ROUTES_PER_SYMBOL,)),  # selection.py: rows of candidates, best first
         ("reason_counts", "<i8", (N_REASONS,)),
+        ("winner_rows", CANDIDATE_ROW, (SYMBOLS_MAX,)),  # best candidate of each symbol
         ("winners", DECISION_ROW, (SYMBOLS_MAX,)),  # decision row of each symbol, this evaluation
         ("order", "<i8", (SYMBOLS_MAX,)),  # symbols in rank order, this evaluation
     ]
@@ -174,6 +177,11 @@ RINGS: Final = np.dtype([(name, ROW_TYPES[name], (RING_ROWS[name],)) for name in
 COMMANDS_MAX: Final = 256
 
 
+define_kind("event", EVENT)
+define_kind("events", np.zeros(0, EVENT))
+define_kind("evaluation", EVALUATION_ROW)
+
+
 class Core(NamedTuple):
     """Everything the core owns; made by `make_core`, changed by `core_step` alone."""
 
@@ -188,6 +196,7 @@ class Core(NamedTuple):
     family_params: np.ndarray  # float64[N_FAMILY_PARAMS]
     thesis_out: np.ndarray  # float64[N_OUT]: what a thesis answers
     plugins: tuple[Any, ...]  # N_PLUGINS compiled user families
+    calls: np.ndarray  # int64[N_STAGES]: addresses of compiled stages, no part of the state
 
 
 def make_core(
@@ -203,6 +212,10 @@ def make_core(
     depths : int64[n], levels per side of each book feed (0 unbounded)
     plugins : N_PLUGINS compiled families (theses.no_family where there is none)
     """
+    # Every stage must be defined before the table of addresses is filled.
+    import engine.core.step
+    from engine.core.desk import Desk
+
     n = len(instruments)
     glob = np.zeros(1, GLOB)
     glob[0]["mode"], glob[0]["epoch_status"] = MODE_NORMAL, EPOCH_VALID
@@ -219,16 +232,26 @@ def make_core(
             f"{n} symbols in one run, the core holds {SYMBOLS_MAX}. Name the ones you want in the "
             "profile's universe.symbols, or split the run."
         )
-    return Core(
+    work = np.zeros(1, WORK)
+    for name, (kind, *_) in (CANDIDATE_ROW.fields or {}).items():
+        if kind.kind == "f":
+            work["blank"][name] = np.nan
+    core = Core(
         glob=glob,
         symbols=symbols,
         orders=np.zeros(N_ORDERS, ORDER),
         params=params.copy(),
-        work=np.zeros(1, WORK),
+        work=work,
         rings=np.zeros(1, RINGS),
         commands=np.zeros(COMMANDS_MAX, COMMAND),
         features=np.full(N_FEATURES, np.nan),
         family_params=np.zeros(N_FAMILY_PARAMS),
         thesis_out=np.zeros(N_OUT),
         plugins=plugins,
+        calls=np.zeros(N_STAGES, np.int64),
     )
+    define_kind("core", core)
+    views = (core.glob[0], core.params[0], core.rings[0])
+    define_kind("desk", Desk(*views, core.symbols, core.orders, core.commands, core.calls))
+    link(core.calls)
+    return core

@@ -13,13 +13,17 @@ from typing import Any
 import numpy as np
 
 from engine.book import book_clear, book_set
-from engine.core.columns import FEATURE_INDEX, N_FEATURES
+from engine.commands import COMMAND
+from engine.core.columns import FEATURE_INDEX, N_FAMILY_PARAMS, N_FEATURES, N_OUT
+from engine.core.orders import N_ORDERS, ORDER
 from engine.core.params import default_params
 from engine.core.regime import REGIME_RANGE
 from engine.core.routes import N_PLUGINS
-from engine.core.state import Core, make_core
+from engine.core.state import COMMANDS_MAX, GLOB, RINGS, SYMBOL, WORK, Core
 from engine.core.theses import default_families, no_family
 from engine.instruments import Instrument, InstrumentTable
+from engine.jit import kernel
+from engine.stage import N_STAGES
 
 NOW = 1_700_000_000_000_000_000
 MID = 10_000.0  # ticks
@@ -93,12 +97,21 @@ def make_params(**changes: Any) -> np.ndarray:
     return params
 
 
+@kernel
+def _replace_levels(symbols, prices, qtys, n_bids):
+    # One call with arrays: numba looks at a lone record for a millisecond each time it is given one.
+    book = symbols[0]["book"]
+    book_clear(book)
+    for k in range(len(prices)):
+        book_set(book, 0 if k < n_bids else 1, prices[k], qtys[k])
+
+
 def set_book(symbol: Any, bids: list[tuple[int, int]], asks: list[tuple[int, int]]) -> None:
     """Replace the symbol's book by (price ticks, lots) and set its touch from it."""
-    book_clear(symbol["book"])
-    for i_side, levels in ((0, bids), (1, asks)):
-        for price, qty in levels:
-            book_set(symbol["book"], i_side, price, qty)
+    levels = np.array([*bids, *asks], np.int64).reshape(-1, 2)
+    one = np.array([symbol])
+    _replace_levels(one, levels[:, 0].copy(), levels[:, 1].copy(), len(bids))
+    symbol["book"] = one[0]["book"]
     symbol["bid"], symbol["bid_qty"] = max(bids, default=(0, 0))
     symbol["ask"], symbol["ask_qty"] = min(asks, default=(0, 0))
 
@@ -109,13 +122,22 @@ def make_scene(
     **params: Any,
 ) -> Core:
     """A Core of one symbol, verified, in RANGE, every input fresh at NOW."""
-    core = make_core(
-        InstrumentTable([PAIR]).rows(),
-        make_params(**params),
-        10**12,
-        np.zeros(1, np.int64),
-        plugins + (no_family,) * (N_PLUGINS - len(plugins)),
+    # Not make_core: that compiles every stage of the core, and nothing here calls one.
+    core = Core(
+        glob=np.zeros(1, GLOB),
+        symbols=np.zeros(1, SYMBOL),
+        orders=np.zeros(N_ORDERS, ORDER),
+        params=make_params(**params),
+        work=np.zeros(1, WORK),
+        rings=np.zeros(1, RINGS),
+        commands=np.zeros(COMMANDS_MAX, COMMAND),
+        features=np.full(N_FEATURES, np.nan),
+        family_params=np.zeros(N_FAMILY_PARAMS),
+        thesis_out=np.zeros(N_OUT),
+        plugins=plugins + (no_family,) * (N_PLUGINS - len(plugins)),
+        calls=np.zeros(N_STAGES, np.int64),
     )
+    core.symbols["instrument"] = InstrumentTable([PAIR]).rows()
     symbol = core.symbols[0]
     symbol["verified"] = 1
     symbol["regime"] = REGIME_RANGE

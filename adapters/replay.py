@@ -1,0 +1,302 @@
+"""How is a replay put together? Profile, capture, core, venue and run folder, joined in one call.
+
+The composition that the command line, notebooks and tests share: `replay(profile)` returns the
+opened run. It parses nothing and prints nothing; progress goes to a callback.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from adapters.parquet.reader import open_events
+from adapters.parquet.tables import TableWriter
+from engine.clock import Stopwatch, WallClock, utc_stamp
+from engine.config import (
+    canonical_json,
+    config_hash,
+    make_params,
+    make_venue_params,
+    read_config,
+)
+from engine.core.records import TABLES
+from engine.core.state import SYMBOLS_MAX, make_core
+from engine.errors import ConfigError, DataError, StorageError
+from engine.flow.advance import make_link
+from engine.flow.driver import World, drive
+from engine.flow.recorder import Recorder
+from engine.flow.window import DepthWindow
+from engine.instruments import InstrumentTable
+from engine.jit import KERNEL_DIGEST
+from engine.plugins import Family, load_plugins, plugin_tuple
+from engine.reports.summary import RunSummary
+from engine.units import MONEY_PER_UNIT
+from engine.venue.state import make_venue
+from engine.version import VERSION
+
+RUN_SCHEMA_VERSION = 1
+DEPTH_DEFAULT = 100  # levels kept per side of a full-depth feed, unless the profile says
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """A finished replay: where it lies and what it came to."""
+
+    folder: Path | None
+    manifest: dict[str, Any]
+
+    @property
+    def digest(self) -> str:
+        return str(self.manifest["digest"])
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        return dict(self.manifest["summary"])
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Everything that stands before the first event."""
+
+    profile: Any
+    capture: Any
+    instruments: InstrumentTable
+    batches: Callable[[], Iterator[np.ndarray]]
+    plugins: tuple[Family, ...]
+    config_hash: str
+
+    def world(self) -> World:
+        """A fresh world that has seen nothing."""
+        params = make_params(self.profile, self.plugins)
+        venue_params = make_venue_params(self.profile)
+        cash = int(self.profile.run.cash)
+        depths = np.array(
+            [self._depth(symbol) for symbol in self.instruments.symbols], np.int64
+        )
+        core = make_core(
+            self.instruments.rows(), params, cash, depths, plugin_tuple(self.plugins)
+        )
+        venue = make_venue(self.instruments.rows(), venue_params, cash=cash, depth=depths)
+        row = venue_params[0]
+        link = make_link(
+            int(row["feed_ns"]),
+            int(row["entry_min_ns"]),
+            int(row["response_min_ns"]),
+            0 if self.capture.has_timers else int(params[0]["evaluation_interval_ns"]),
+        )
+        return World(core, venue, link)
+
+    def _depth(self, symbol: str) -> int:
+        depth = self.capture.depth(symbol)
+        return int(depth or self.profile.capture.depth or DEPTH_DEFAULT)
+
+
+def _select(
+    capture: Any, wanted: tuple[str, ...], quote: str
+) -> tuple[InstrumentTable, np.ndarray | None]:
+    """Instruments of the run and, if renumbered, the map from capture rows to run rows."""
+    table = capture.instruments
+    symbols = tuple(table[each].symbol for each in wanted) or capture.symbols
+    other = [each for each in symbols if table[each].quote != quote]
+    if other and wanted:
+        raise ConfigError(
+            f"{', '.join(other)} is not quoted in {quote}: a run has one quote currency.",
+            "Set run.quote in the profile, or choose other symbols.",
+        )
+    symbols = tuple(each for each in symbols if each not in other)
+    if not symbols:
+        raise ConfigError(
+            f"the capture has no symbol quoted in {quote}.",
+            f"Set run.quote in the profile; the capture holds {', '.join(capture.symbols)}.",
+        )
+    if len(symbols) > SYMBOLS_MAX:
+        raise ConfigError(
+            f"{len(symbols)} symbols in one run, the core holds {SYMBOLS_MAX}.",
+            "Name the ones you want in capture.symbols.",
+        )
+    if symbols == table.symbols:
+        return table, None
+    renumbered = np.full(len(table), -1, np.int16)
+    for row, symbol in enumerate(symbols):
+        renumbered[table.index(symbol)] = row
+    return InstrumentTable(table[each] for each in symbols), renumbered
+
+
+def _renumber(batches: Iterable[np.ndarray], rows: np.ndarray) -> Iterator[np.ndarray]:
+    for batch in batches:
+        about_one = batch["sym"] >= 0
+        keep = ~about_one | (rows[batch["sym"]] >= 0)
+        kept = batch[keep]
+        named = kept["sym"] >= 0
+        kept["sym"][named] = rows[kept["sym"][named]]
+        yield kept
+
+
+def prepare(
+    profile: Any,
+    plugins: tuple[Family, ...] = (),
+) -> Prepared:
+    """Open the capture of `profile` and check that both fit together.
+
+    plugins : user families beside those the profile names
+    """
+    families = (*load_plugins(profile.plugins), *plugins)
+    capture = open_events(
+        profile.capture.path,
+        capture_id=profile.capture.id,
+        symbols=profile.capture.symbols or None,
+        start=profile.capture.start,
+        end=profile.capture.end,
+    )
+    instruments, rows = _select(capture, profile.capture.symbols, profile.run.quote)
+    depth = int(profile.capture.depth or DEPTH_DEFAULT)
+    full = [row for row, each in enumerate(instruments.symbols) if capture.depth(each) == 0]
+
+    def batches() -> Iterator[np.ndarray]:
+        stream: Iterable[np.ndarray] = capture.batches()
+        if rows is not None:
+            stream = _renumber(stream, rows)
+        if full:
+            stream = DepthWindow(len(instruments), full, depth).filter(stream)
+        yield from stream
+
+    digests = tuple(each.digest for each in families)
+    return Prepared(
+        profile, capture, instruments, batches, families, config_hash(profile, digests)
+    )
+
+
+def _write_json(path: Path, value: Any) -> None:
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", dir=path.parent, prefix=".", suffix=".tmp", delete=False
+        ) as file:
+            json.dump(value, file, indent=2, sort_keys=True)
+            file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(file.name, 0o644)
+        os.replace(file.name, path)
+    except OSError as error:
+        raise StorageError(
+            f"{path} cannot be written: {error.strerror}.", "Free space, then run again."
+        ) from error
+
+
+def _new_folder(out: Path, name: str, config: str, now: int) -> Path:
+    stem = f"{utc_stamp(now)}-{name}-{config[:8]}"
+    for attempt in range(1000):
+        folder = out / (stem if attempt == 0 else f"{stem}-{attempt}")
+        try:
+            folder.mkdir(parents=True)
+            return folder
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise StorageError(
+                f"the run folder {folder} cannot be made: {error.strerror}.",
+                "Set run.out in the profile to a folder that you can write.",
+            ) from error
+    raise StorageError(f"{out} holds a thousand runs of this second.", "Wait a second.")
+
+
+def replay(
+    profile: Any | str | Path,
+    plugins: tuple[Family, ...] = (),
+    overrides: Mapping[str, Any] | None = None,
+    record: bool = True,
+    progress: Callable[[int, int, int], None] | None = None,
+) -> Replayed:
+    """Replay a profile through the whole pipeline and write its run folder.
+
+    profile : a Profile, or the path of one; plugins : user families (engine.plugins.family)
+    overrides : nested keys that win over the profile's; record : False writes no folder
+    progress : called with (events done, events in all, ts of the newest)
+    raises ConfigError, DataError, StorageError, InvariantError; a failed run leaves no tables
+    """
+    if isinstance(profile, str | Path):
+        profile = read_config(profile, overrides)
+    clock = Stopwatch()
+    started = WallClock().now()
+    prepared = prepare(profile, plugins)
+    world = prepared.world()
+    n_events = prepared.capture.n_events
+    summary = RunSummary(prepared.instruments.symbols, profile.run.quote)
+    folder = None
+    make_sink = None
+    if record:
+        folder = _new_folder(Path(profile.run.out), profile.run.name, prepared.config_hash, started)
+
+        def make_sink(name: str, dtype: np.dtype) -> TableWriter:
+            columns = {each.name: (each.unit, each.doc) for each in TABLES.get(name, ())}
+            return TableWriter(folder, name, dtype, columns)
+
+    recorder = Recorder(make_sink, summary.observe)
+    try:
+        result = drive(
+            prepared.batches(),
+            world,
+            recorder,
+            None if progress is None else lambda n, ts: progress(n, n_events, ts),
+        )
+        recorder.close()
+    except BaseException:
+        recorder.abort()
+        if folder is not None and not any(folder.iterdir()):
+            folder.rmdir()
+        raise
+    glob = world.core.glob[0]
+    manifest = {
+        "schema": RUN_SCHEMA_VERSION,
+        "mode": "replay",
+        "name": profile.run.name,
+        "digest": result.digest,
+        "table_digests": result.table_digests,
+        "rows": result.n_rows,
+        "config": json.loads(canonical_json(profile)),
+        "config_hash": prepared.config_hash,
+        "plugins": [each.describe() for each in prepared.plugins],
+        "families": {str(code): name for code, name in family_names(prepared.plugins).items()},
+        "instruments": prepared.instruments.to_json(),
+        "capture": prepared.capture.identity(),
+        "money_per_unit": MONEY_PER_UNIT,
+        "software": {
+            "kapitaalbot": VERSION,
+            "kernels": KERNEL_DIGEST,
+            "python": platform.python_version(),
+            "machine": platform.machine(),
+        },
+        "started": started,
+        "seconds": round(clock.seconds(), 3),
+        "summary": summary.facts(
+            glob, result.first_ts, result.last_ts, result.n_events, int(profile.run.cash)
+        ),
+    }
+    if folder is not None:
+        _write_json(folder / "manifest.json", manifest)
+    return Replayed(folder, manifest)
+
+
+def family_names(plugins: tuple[Family, ...]) -> dict[int, str]:
+    """Family code to name, user families included."""
+    from engine.core.routes import FAMILY_NAMES, FAMILY_PLUGIN
+
+    names = {code: name for code, name in FAMILY_NAMES.items() if code < FAMILY_PLUGIN}
+    return names | {FAMILY_PLUGIN + i: each.name for i, each in enumerate(plugins)}
+
+
+def check_world(prepared: Prepared) -> None:
+    """Refuse a capture without market data for the symbols of the run."""
+    if prepared.capture.n_events == 0:
+        raise DataError(
+            f"the capture {prepared.profile.capture.path} holds no events.",
+            "`kapitaalbot data ls` shows what it holds.",
+        )

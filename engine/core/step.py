@@ -1,0 +1,256 @@
+"""What does one event do to the core? The only door in: `core_step(core, event)`.
+
+Per event: book and tape are kept true, order events are applied, and every symbol with inventory
+or a working order is guarded before anything else. Evaluations happen on the timer, and only
+after the last open message is closed.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from engine.book import (
+    book_best,
+    book_clear,
+    book_qty,
+    book_set,
+    book_truncate,
+    side_index,
+)
+from engine.core.orders import apply_order_event
+from engine.core.pipeline import evaluate
+from engine.core.protection import guard_position
+from engine.core.state import FAULT_TIME_BACKWARDS, FAULT_UNKNOWN_EVENT, FAULT_UNKNOWN_SYMBOL
+from engine.core.tape import tape_touch, tape_trade
+from engine.events import (
+    AMEND_REJECT,
+    BALANCE,
+    BOOK_LEVEL,
+    CONNECTION_DOWN,
+    EPOCH,
+    FAILED,
+    GAP,
+    HEALTH,
+    INSTRUMENT,
+    L3_ADD,
+    L3_DELETE,
+    LAST,
+    MESSAGE_END,
+    MODE,
+    ORDER_SENT,
+    RESYNC,
+    SNAPSHOT,
+    SYSTEM_STATUS,
+    TIMER,
+    TRADE,
+)
+from engine.jit import kernel
+from engine.stage import stage
+from engine.units import notional_fits, notional_money
+
+
+@kernel
+def distrust_book(symbol):
+    """Until the next snapshot nothing may be believed about this book."""
+    symbol["verified"] = 0
+    symbol["awaiting_snapshot"] = 1
+    symbol["n_gaps"] += 1
+    # The next touch is compared with none: what happened in between is not order flow.
+    tape_touch(symbol["tape"], 0, 0, 0, 0)
+
+
+@kernel
+def close_message(glob, symbol, flags, ts):
+    """The book message is complete: cut, verify, take the new touch."""
+    if symbol["message_open"] != 0:
+        symbol["message_open"] = 0
+        glob["n_messages_open"] -= 1
+    if symbol["awaiting_snapshot"] != 0:
+        return
+    symbol["n_messages"] += 1
+    book = symbol["book"]
+    if symbol["depth"] > 0:
+        book_truncate(book, symbol["depth"])
+    if flags & FAILED:
+        symbol["n_checksum_failed"] += 1
+        distrust_book(symbol)
+        return
+    symbol["book_ts"] = ts
+    bid = book_best(book, 0)
+    ask = book_best(book, 1)
+    if bid > 0 and ask > 0 and bid >= ask:
+        # The checksum does not cover this. Wait for the feed to uncross, trade on nothing.
+        symbol["n_crossed"] += 1
+        symbol["verified"] = 0
+        tape_touch(symbol["tape"], 0, 0, 0, 0)
+        return
+    symbol["verified"] = 1
+    bid_qty = book_qty(book, 0, bid) if bid > 0 else 0
+    ask_qty = book_qty(book, 1, ask) if ask > 0 else 0
+    if bid != symbol["bid"] or ask != symbol["ask"]:
+        symbol["dirty"] = 1
+    symbol["bid"] = bid
+    symbol["ask"] = ask
+    symbol["bid_qty"] = bid_qty
+    symbol["ask_qty"] = ask_qty
+    tape_touch(symbol["tape"], bid, bid_qty, ask, ask_qty)
+
+
+@kernel
+def open_message(glob, symbol, flags):
+    """First record of a book message; a snapshot replaces everything."""
+    symbol["message_open"] = 1
+    glob["n_messages_open"] += 1
+    if flags & SNAPSHOT:
+        book_clear(symbol["book"])
+        symbol["awaiting_snapshot"] = 0
+
+
+@kernel
+def on_trade(symbol, event, ts):
+    """A print on the tape; trades of a subscription snapshot are history, not new flow."""
+    if np.int64(event["flags"]) & SNAPSHOT:
+        return
+    price = event["price"]
+    qty = event["qty"]
+    instrument = symbol["instrument"]
+    symbol["n_trades"] += 1
+    symbol["trade_ts"] = ts
+    symbol["trade_price"] = price
+    if notional_fits(price, qty, instrument["notional_num"]):
+        notional = notional_money(
+            price, qty, instrument["notional_num"], instrument["notional_den"]
+        )
+        tape_trade(symbol["tape"], price, qty, np.int64(event["side"]), notional, ts)
+
+
+@kernel
+def on_market(core, event, kind, ts):
+    """Book and trade records: the path that nearly every event takes."""
+    i = np.int64(event["sym"])
+    glob = core.glob[0]
+    if i < 0 or i >= len(core.symbols):
+        glob["fault"] = FAULT_UNKNOWN_SYMBOL
+        return
+    symbol = core.symbols[i]
+    symbol["n_events"] += 1
+    if symbol["first_ts"] == 0:
+        symbol["first_ts"] = ts
+    if kind == TRADE:
+        on_trade(symbol, event, ts)
+    else:
+        flags = np.int64(event["flags"])
+        if symbol["message_open"] == 0:
+            open_message(glob, symbol, flags)
+        if kind == BOOK_LEVEL and symbol["awaiting_snapshot"] == 0:
+            book_set(
+                symbol["book"],
+                side_index(np.int64(event["side"])),
+                event["price"],
+                event["qty"],
+            )
+        if not flags & LAST:
+            return
+        close_message(glob, symbol, flags, ts)
+    if symbol["position"]["guarded"] != 0:
+        guard_position(core, i)
+    if glob["evaluation_due"] != 0 and glob["n_messages_open"] == 0:
+        evaluate(core)
+
+
+@kernel
+def on_interruption(core, i):
+    """A gap, a resync, a lost connection: of one symbol, or of all when i is -1."""
+    glob = core.glob[0]
+    first = 0 if i < 0 else i
+    last = len(core.symbols) if i < 0 else i + 1
+    for k in range(first, last):
+        symbol = core.symbols[k]
+        if symbol["message_open"] != 0:
+            # What came of this message so far goes with the book it belonged to.
+            symbol["message_open"] = 0
+            glob["n_messages_open"] -= 1
+        distrust_book(symbol)
+
+
+@stage
+def on_other(core, event):
+    """Everything that is not a book level or a trade."""
+    glob = core.glob[0]
+    kind = np.int64(event["kind"])
+    i = np.int64(event["sym"])
+    if kind == TIMER:
+        if event["aux"] == core.params[0]["evaluation_interval_ns"]:
+            if glob["n_messages_open"] > 0:
+                glob["evaluation_due"] = 1
+            else:
+                evaluate(core)
+    elif ORDER_SENT <= kind <= AMEND_REJECT:
+        apply_order_event(core, event)
+        if 0 <= i < len(core.symbols):
+            guard_position(core, i)
+    elif kind == GAP or kind == RESYNC or kind == CONNECTION_DOWN:
+        on_interruption(core, i)
+    elif kind == INSTRUMENT:
+        if 0 <= i < len(core.symbols):
+            core.symbols[i]["instrument"]["status"] = event["aux"]
+    elif kind == SYSTEM_STATUS:
+        for k in range(len(core.symbols)):
+            core.symbols[k]["instrument"]["status"] = event["aux"]
+    elif kind == EPOCH:
+        glob["epoch"] = event["id"]
+        glob["epoch_status"] = event["aux"]
+    elif kind == MODE:
+        glob["mode"] = event["aux"]
+    elif kind <= 0 or kind > HEALTH:
+        glob["fault"] = FAULT_UNKNOWN_EVENT
+    # What is left (ticker, level 3, candles, heartbeats, balances, health, operator, tables) is
+    # recorded for people and for parts of the core to come; nothing here decides on it.
+
+
+@kernel
+def core_step(core, event):
+    """Take one event; append COMMANDs to `core.commands` and rows to `core.rings`.
+
+    core : Core; event : EVENT record, `ts` never below the newest one seen
+    """
+    glob = core.glob[0]
+    ts = event["ts"]
+    if ts < glob["now"]:
+        glob["fault"] = FAULT_TIME_BACKWARDS
+        return
+    if glob["start_ts"] == 0:
+        glob["start_ts"] = ts
+    glob["now"] = ts
+    glob["n_events"] += 1
+    kind = np.int64(event["kind"])
+    if kind == BOOK_LEVEL or kind == TRADE:
+        on_market(core, event, kind, ts)
+    elif kind == MESSAGE_END:
+        # Level 3 has its own messages; the decision book is made of price levels.
+        if event["id"] < L3_ADD or event["id"] > L3_DELETE:
+            on_market(core, event, kind, ts)
+    else:
+        on_other(core, event)
+
+
+@stage
+def step_one(core, event):
+    """`core_step` behind an address, for callers that feed one event at a time."""
+    core_step(core, event)
+
+
+@stage
+def run_core(core, events, first, last, limit):
+    """Step through market events [first, last) up to time `limit`, or until a command is due.
+
+    returns the index of the first event not taken
+    """
+    glob = core.glob[0]
+    c = first
+    while c < last and events[c]["ts"] <= limit:
+        core_step(core, events[c])
+        c += 1
+        if glob["n_commands"] > 0:
+            break
+    return c
