@@ -34,7 +34,7 @@ from engine.errors import DataError
 from engine.events import EVENT, GAP, GAP_BACKWARDS, LAST
 from engine.instruments import PRICE_MAX
 
-BLOCK_BYTES: Final = 1 << 22
+BLOCK_BYTES: Final = 1 << 20  # Arrow reads up to 32 of them ahead
 
 
 def header_of(member: Member) -> list[str]:

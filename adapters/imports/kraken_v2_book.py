@@ -204,6 +204,7 @@ class _Scan:
         self.n_levels: dict[str, int] = {}  # most levels a side of any snapshot
         self.channels: set[str] = set()
         self.has_receive_time = False
+        self.has_venue_time = False
         self.is_monotonic = False
         self.offset = 0
 
@@ -219,12 +220,19 @@ class _Scan:
             scan.is_monotonic |= is_monotonic(frame.ts)
             if not frame.sent:
                 ts_venue = scan._see(message)
+                scan.has_venue_time |= ts_venue > 0
                 if frame.ts >= 0 and ts_venue > 0:
                     offsets.append(ts_venue - frame.ts)
         if not scan.pairs:
             raise DataError(
                 f"{', '.join(map(str, found))}: no book, trade or ticker message of v2 found.",
                 "Is it a v1 recording? Then the format is kraken-v1-book.",
+            )
+        if not (scan.has_receive_time or scan.has_venue_time):
+            raise DataError(
+                f"{', '.join(map(str, found))}: no message carries a time, and there is no "
+                "receive time either.",
+                "Record with receive times: lines of recv_ts and msg, or of rx_ns and frame.",
             )
         if scan.is_monotonic:
             if not offsets:

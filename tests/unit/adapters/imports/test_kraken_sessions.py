@@ -323,6 +323,14 @@ def test_a_monotonic_clock_needs_one_time_of_the_venue(tmp_path):
         kraken_v2_book.read(path)
 
 
+def test_a_recording_without_any_time_is_refused(tmp_path):
+    path = Session().start().write(tmp_path)
+    path.write_text(path.read_text().replace(',"timestamp":"2026-01-01T00:00:01.500000Z"', ""))
+
+    with pytest.raises(DataError, match="no message carries a time"):
+        kraken_v2_book.read(path)
+
+
 # ---- v1 ----
 
 V1_LINES = [
