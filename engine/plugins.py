@@ -24,7 +24,6 @@ import ast
 import difflib
 import hashlib
 import importlib
-import importlib.util
 import inspect
 import json
 import math
@@ -594,13 +593,12 @@ def _load_file(path: Path, entry: str) -> ModuleType:
     # One name per path, so that two files of the same name do not replace each other.
     tag = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]
     name = f"kapitaalbot_plugin_{re.sub(r'[^0-9A-Za-z_]', '_', path.stem)}_{tag}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise ConfigError(f"plugins: {path} is not a Python file.", GUIDE)
-    module = importlib.util.module_from_spec(spec)
+    module = ModuleType(name)
+    module.__file__ = str(path)
     sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
+        # Not through the import system: its byte code files miss an edit within one second.
+        exec(compile(path.read_bytes(), str(path), "exec"), module.__dict__)
     except ConfigError:
         del sys.modules[name]
         raise

@@ -116,15 +116,15 @@ def slippage_bps(symbol, features, params, i_side, qty_lots):
         volatility or traded volume are unknown
     """
     book = symbol["book"]
-    best = book_best(book, i_side)
-    if best == 0:
+    if book_best(book, i_side) == 0:
         return NAN
     paid, worst, left = walk_book(book, i_side, qty_lots)
     tick_bps = 20_000.0 / float(symbol["bid"] + symbol["ask"])
     paid_bps = paid * tick_bps
     if left > 0.0:
         row = symbol["instrument"]
-        per_lot = float(best) * row["price_float"] * row["qty_float"]
+        mid = 0.5 * float(symbol["bid"] + symbol["ask"])
+        per_lot = mid * row["price_float"] * row["qty_float"]
         impact = impact_bps(
             params["costs_impact_gamma"],
             features[_VOL_15M],

@@ -112,9 +112,8 @@ def rank_candidates(work):
 
 
 @kernel
-def _set_inputs(core, symbol):
+def _set_inputs(features, symbol):
     """Copy the symbol's features into the array that theses are given, with our inventory."""
-    features = core.features
     source = symbol["features"]
     for k in range(N_FEATURES):
         features[k] = source[k]
@@ -125,9 +124,8 @@ def _set_inputs(core, symbol):
 
 
 @kernel
-def _set_family(core, params, family, maker_e6, taker_e6):
+def _set_family(given, params, family, maker_e6, taker_e6):
     """Copy the family's parameters into the array that theses are given, with the caller's slots."""
-    given = core.family_params
     for k in range(N_FAMILY_PARAMS):
         given[k] = params["family_params"][family, k]
     given[P_MAKER_FEE_BPS] = float(maker_e6) / E6_PER_BPS
@@ -164,7 +162,7 @@ def select_routes(core, i, now, reference_qty):
     qty_min = symbol["instrument"]["qty_min"]
     qty = max(reference_qty, qty_min, 1)
     fee_code, maker_e6, taker_e6 = fee_rates(params, glob["volume"])
-    _set_inputs(core, symbol)
+    _set_inputs(features, symbol)
     long_code, long_costs = market_costs(symbol, features, params, 1, qty)
     short_code, short_costs = long_code, long_costs
     short_known = False
@@ -175,7 +173,7 @@ def select_routes(core, i, now, reference_qty):
     for family in range(N_FAMILIES):
         if params["family_enabled"][family] != 1:
             continue
-        _set_family(core, params, family, maker_e6, taker_e6)
+        _set_family(core.family_params, params, family, maker_e6, taker_e6)
         threshold = net_threshold_bps(params, family)
         for i_horizon in range(N_HORIZONS):
             if params["horizon_enabled"][i_horizon] != 1:
@@ -278,11 +276,10 @@ def record_blockers(core, i, now, code, n):
 
 @kernel
 def record_candidates(core, i, now):
-    """Write the candidates in work[0]: the best, what was executed, a sample, and blocker counts.
+    """Write the candidates in work[0]: the best, the winner, a sample of the rest, blocker counts.
 
-    The first `records.candidates_top` by rank and every executed one are kept with weight 1. Of
-    the rest one in `records.candidates_sample` is drawn by (seed, stream, counter) and stands for
-    that many. Call once per evaluated symbol, after its blockers are final.
+    The first `records.candidates_top` by rank and the winner are kept with weight 1. Of the rest
+    one in `records.candidates_sample` is drawn by (seed, stream, counter) and stands for that many.
     """
     glob = core.glob[0]
     work = core.work[0]
@@ -298,7 +295,7 @@ def record_candidates(core, i, now):
         row = rows[k]
         counts[row["blocker"]] += 1
         weight = 0
-        if (row["rank"] > 0 and row["rank"] <= top) or row["executed"] == 1:
+        if (row["rank"] > 0 and row["rank"] <= top) or row["blocker"] == OK:
             weight = 1
         else:
             counter = glob["n_candidates_seen"]

@@ -40,7 +40,7 @@ def slippage_bps(
     if left:
         if not traded_notional > 0 or math.isnan(vol_bps):
             return math.nan
-        notional = float(left) * levels[0][0] * quote_per_tick_lot
+        notional = float(left) * mid * quote_per_tick_lot
         impact = gamma * vol_bps * math.sqrt(notional / traded_notional)
         total += float(left) * (worst / mid * 1e4 + impact)
     return total / float(qty) + residual

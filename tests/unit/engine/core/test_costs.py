@@ -45,8 +45,8 @@ def test_what_the_book_does_not_show_costs_its_worst_price_and_the_square_root()
 
     walked = slippage_bps(symbol, features, params, 1, 20.0)
 
-    # the rest of 8 lots of 0.001 at 100.01 against 900,000 traded in 15 m
-    impact = 0.5 * 20.0 * math.sqrt(8 * 0.100_01 / 900_000)
+    # the rest of 8 lots of 0.001 at a mid of 100.00 against 900,000 traded in 15 m
+    impact = 0.5 * 20.0 * math.sqrt(8 * 0.1 / 900_000)
     assert (6 * 4 + 8 * (4 + impact)) / 20 == pytest.approx(walked, rel=1e-12)
 
 

@@ -276,17 +276,16 @@ def test_the_best_are_kept_whole_and_the_rest_by_a_repeatable_draw() -> None:
 
 @pytest.mark.parametrize(("one_in", "n"), [(0, 0), (1, 40)])
 def test_sampling_can_keep_none_or_all(one_in: int, n: int) -> None:
-    core = make_scene(FALLEN, records_candidates_top=0, records_candidates_sample=one_in)
+    core = make_scene(records_candidates_top=0, records_candidates_sample=one_in)
     select_routes(core, 0, NOW, QTY)
     record_candidates(core, 0, NOW)
 
     assert n == len(rows(core, "candidates", T_CANDIDATES))
 
 
-def test_what_was_executed_is_always_kept() -> None:
+def test_the_winner_is_always_kept() -> None:
     core = make_scene(FALLEN, records_candidates_top=0, records_candidates_sample=0)
     found = select_routes(core, 0, NOW, QTY)
-    core.work[0]["candidates"][found.winner]["executed"] = 1
     record_candidates(core, 0, NOW)
 
     (row,) = rows(core, "candidates", T_CANDIDATES)
