@@ -161,7 +161,7 @@ class _Scan:
         self.channels: set[str] = set()
         self.latencies: dict[str, int] = {}  # smallest receive - venue time, ns, by stream
         self.latency_ns_min = 1 << 62  # of the stamps that become ts_venue
-        self.market = "spot"
+        self.market = ""
 
     @classmethod
     def of(cls, found: list[Member]) -> _Scan:
@@ -173,6 +173,7 @@ class _Scan:
                     scan._see(*parsed)
         if scan.latency_ns_min == 1 << 62:
             scan.latency_ns_min = 0  # no message carries a time of the exchange
+        scan.market = scan.market or "spot"
         if not scan.pair:
             raise DataError(
                 f"{', '.join(map(str, found))}: no message of a Binance stream found.",
@@ -192,9 +193,14 @@ class _Scan:
                 "Split it by the field s.",
             )
         self.pair = data.s
-        if data.pu is not None:
-            self.market = "usdm"
         if data.e == "depthUpdate":
+            market = "spot" if data.pu is None else "usdm"
+            if self.market not in ("", market):
+                raise DataError(
+                    "the capture holds updates of the spot and of the USD-M market.",
+                    "Read the files of one market at a time.",
+                )
+            self.market = market
             for price, qty in (*data.bids, *data.asks):
                 self.digits.see(price, qty)
         elif data.e == "trade":

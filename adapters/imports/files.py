@@ -23,6 +23,7 @@ import pyarrow as pa
 from engine.errors import DataError
 
 BOM: Final = b"\xef\xbb\xbf"
+PACKINGS: Final = (".gz", ".xz", ".zst")
 TORN: Final = (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, zipfile.BadZipFile)
 
 
@@ -37,7 +38,7 @@ class Member:
     def name(self) -> str:
         """File name without its packing, as in `XBTUSD.csv`."""
         name = Path(self.inner).name if self.inner else self.path.name
-        for ending in (".gz", ".xz", ".zst"):
+        for ending in PACKINGS:
             name = name.removesuffix(ending)
         return name
 
@@ -86,7 +87,8 @@ def members(paths: list[Path], ending: str) -> list[Member]:
 def _fits(name: str, ending: str) -> bool:
     lower = name.lower()
     hidden = Path(name).name.startswith((".", "__MACOSX")) or name.startswith("__MACOSX")
-    return not hidden and (lower.endswith((ending, ending + ".gz", ".zip")))
+    packed = (ending, *(ending + packing for packing in PACKINGS), ".zip")
+    return not hidden and lower.endswith(packed)
 
 
 @contextmanager

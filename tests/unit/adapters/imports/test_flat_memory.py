@@ -44,7 +44,7 @@ def books(path, n):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(("made", "n"), [(archive, 15_000), (session, 700), (books, 7_000)])
+@pytest.mark.parametrize(("made", "n"), [(archive, 15_000), (session, 9_000), (books, 7_000)])
 def test_memory_does_not_grow_with_the_length(tmp_path, monkeypatch, made, n):
     monkeypatch.setattr("adapters.imports.columns.BLOCK_BYTES", 1 << 13)
     imports = [made(tmp_path, n), made(tmp_path, 4 * n)]

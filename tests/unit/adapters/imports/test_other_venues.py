@@ -258,6 +258,14 @@ def test_bitstamp_odd_lines_are_declared(tmp_path):
     assert len(events[events["kind"] == GAP]) == 5  # where an order may be missing
 
 
+def test_bitstamp_a_folder_is_searched_for_its_log(tmp_path):
+    bitstamp_log(tmp_path, RESTING)
+    (tmp_path / "README.md").write_text("a note")
+
+    assert detect(tmp_path) == "bitstamp-l3"
+    assert len(bitstamp.read(tmp_path, symbol="BTC/USD").read_all()) > 0
+
+
 def test_bitstamp_a_torn_log_is_refused(tmp_path):
     path = tmp_path / "events.log.xz"
     path.write_bytes(lzma.compress("\n".join(RESTING * 500).encode())[:-30])
@@ -377,6 +385,18 @@ def test_binance_odd_lines_are_declared(tmp_path):
     assert len(events[events["kind"] == TICKER]) == 2
     assert events[events["kind"] == TRADE]["side"].tolist() == [SELL]
     assert len(events[events["kind"] == GAP]) == 3
+
+
+def test_binance_a_folder_of_one_market_is_read_and_two_are_refused(tmp_path):
+    first = [rest_snapshot(0, 1, [["100.0", "9"]], [["101.0", "2"]]), depth(1, 2, 2, [], [])]
+    binance_file(tmp_path, first).rename(tmp_path / "a.gz")
+    binance_file(tmp_path, [depth(2, 3, 3, [["100.0", "8"]], [])]).rename(tmp_path / "b.gz")
+    found = binance.read(tmp_path)
+    assert len(found.read_all()) == 4
+    assert found.summary.n_gaps == 0
+    binance_file(tmp_path, [depth(3, 4, 4, [], [], pu=3)]).rename(tmp_path / "c.gz")
+    with pytest.raises(DataError, match="spot and of the USD-M"):
+        binance.read(tmp_path)
 
 
 def test_binance_one_pair_at_a_time_and_not_nothing(tmp_path):
