@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 import msgspec
 import numpy as np
 
-from adapters.parquet.store import MANIFESTS, Store, manifest_path, need_store
+from adapters.parquet.store import MANIFESTS, Store, data_path, manifest_path, need_store
 from engine.errors import ConfigError, DataError
 from engine.events import (
     BOOK_LEVEL,
@@ -248,13 +248,38 @@ def parse_manifest(data: bytes, where: str) -> Manifest:
             f"{where} was altered: it does not match its own digest.",
             "Restore it from a copy, or capture or import it again.",
         )
+    _hold_together(manifest, where)
+    return manifest
+
+
+def _hold_together(manifest: Manifest, where: str) -> None:
+    """Refuse instruments that make no sense, unknown names, and paths outside their place."""
     try:
-        manifest.table()
+        symbols = {"", *manifest.table().symbols}
     except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
         raise DataError(
             f"{where} has an instrument that makes no sense: {error!r}.", "Import it again."
         ) from error
-    return manifest
+    named = {each.symbol for each in manifest.files} | {each.symbol for each in manifest.gaps}
+    named.update(
+        (each.symbol for each in manifest.checksums),
+        *(facts.depths for facts in manifest.channels.values()),
+    )
+    if named - symbols:
+        raise DataError(
+            f"{where} names {', '.join(sorted(named - symbols))}, which its instrument table lacks.",
+            "Import it again.",
+        )
+    for file in manifest.files:
+        expected = data_path(
+            manifest.venue, file.channel, file.symbol, file.date, manifest.capture_id
+        )
+        if file.channel not in CHANNELS or file.path != expected:
+            raise DataError(
+                f"{where} names the file {file.path}, which is not the place of what it should "
+                f"hold ({expected}).",
+                "Import it again.",
+            )
 
 
 def read_manifest(store: Store, capture_id: str) -> Manifest:

@@ -425,7 +425,7 @@ class CaptureWriter:
             self._note(row)
         days = rows["ts"] // DAY_NS
         for part in np.split(rows, np.flatnonzero(np.diff(days)) + 1):
-            self._route(part, _date(int(part["ts"][0])))
+            self._route(part, utc_date(int(part["ts"][0])))
 
     def _note(self, row: np.void) -> None:
         """A gap or an epoch goes into the manifest too."""
@@ -588,5 +588,6 @@ def tally_checksums(rows: np.ndarray) -> dict[str, int]:
     }
 
 
-def _date(ts: int) -> str:
+def utc_date(ts: int) -> str:
+    """The UTC day of a stamp in ns, as 2026-01-31."""
     return datetime.fromtimestamp(ts // 1_000_000_000, UTC).strftime("%Y-%m-%d")

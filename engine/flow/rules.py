@@ -26,6 +26,7 @@ from engine.events import (
     KIND_NAMES,
     L3_ADD,
     L3_DELETE,
+    LAST,
     MESSAGE_END,
     RESYNC,
     SELL,
@@ -210,6 +211,30 @@ def first_broken_rule(rows, n_symbols, ts_last, seq_last, ts_min, ts_max):
         ts_last = ts
         seq_last = seq
     return len(rows), RULE_OK
+
+
+@kernel
+def first_torn_message(rows, open_):
+    """Find a row that stands inside a book or level 3 message without belonging to it.
+
+    rows : EVENT[n]
+    open_ : int64[3], kept from call to call: 1 if a message is open, its sym, 1 for level 3
+    returns int64: the row, or n
+    """
+    for i in range(len(rows)):
+        row = rows[i]
+        kind = np.int64(row["kind"])
+        sym = np.int64(row["sym"])
+        closes = row["id"] if kind == MESSAGE_END else kind
+        is_level3 = L3_ADD <= closes <= L3_DELETE
+        is_book = is_level3 or closes == BOOK_LEVEL
+        if open_[0] != 0 and (not is_book or sym != open_[1] or is_level3 != (open_[2] != 0)):
+            return i
+        if is_book:
+            open_[0] = 0 if np.int64(row["flags"]) & LAST else 1
+            open_[1] = sym
+            open_[2] = 1 if is_level3 else 0
+    return len(rows)
 
 
 def describe_broken_rule(rule: int, row: np.void) -> tuple[str, str]:

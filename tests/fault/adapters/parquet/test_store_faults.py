@@ -237,8 +237,8 @@ def test_a_renamed_manifest_is_refused(store: Path) -> None:
 # --- failing disks -----------------------------------------------------------------------------------
 
 
-def every_operation_fails_once(place: Path, rows: np.ndarray, error: int) -> int:
-    """Write with the n-th operation failing, for each n. Returns how many there are."""
+def operations_fail_once(place: Path, rows: np.ndarray, error: int, step: int) -> int:
+    """Write with the n-th operation failing, for each `step`-th n. Returns how many there are."""
     n = 0
     while True:
         files = FaultyFiles(fail_at=n, error=error)
@@ -254,17 +254,18 @@ def every_operation_fails_once(place: Path, rows: np.ndarray, error: int) -> int
             assert files.n_failed == 0
             assert rows.tobytes() == read(store).tobytes()
             return n
-        n += 1
+        n += step
 
 
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO])
 def test_a_failure_of_any_operation_is_said_and_leaves_nothing(tmp_path: Path, error: int) -> None:
-    assert every_operation_fails_once(tmp_path, Market(1, ("BTC/USD",)).draw(30), error) > 20
+    rows = Market(1, ("BTC/USD",)).draw(30)
+    assert operations_fail_once(tmp_path, rows, error, step=11) > 100
 
 
 @pytest.mark.long
 def test_a_failure_of_any_operation_of_two_days_leaves_nothing(tmp_path: Path) -> None:
-    assert every_operation_fails_once(tmp_path, ROWS, errno.ENOSPC) > 100
+    assert operations_fail_once(tmp_path, ROWS, errno.ENOSPC, step=1) > 100
 
 
 def test_the_place_can_be_used_again_when_the_disk_works(tmp_path: Path) -> None:
