@@ -16,13 +16,15 @@ import pytest
 from engine.config import make_params, make_profile
 from engine.core.params import default_params
 from engine.core.regime import REGIME_NAMES, REGIME_RANGE, REGIME_TREND
-from engine.core.routes import FAMILY_PLUGIN, N_PLUGINS
+from engine.core.routes import FAMILY_PLUGIN, N_PLUGINS, route_family
 from engine.core.selection import select_routes
 from engine.core.theses import P_HALF_LIFE_S, P_MAKER_FEE_BPS, P_TAKER_FEE_BPS
 from engine.errors import ConfigError
 from engine.jit import JIT_ENABLED
 from engine.plugins import F, Family, family, load_plugins, parameters, plugin_tuple
 from tests.support.scene import NOW, make_scene
+from tests.support.short_market import short_market
+from tests.support.worlds import EAGER, make_world, run_world
 
 ROOT = Path(__file__).resolve().parents[3]
 GUIDE = (ROOT / "docs" / "howto-add-a-family.md").read_text(encoding="utf-8")
@@ -144,6 +146,26 @@ def test_the_guide_names_every_argument_and_answer() -> None:
         assert f"| `{name}` |" in GUIDE, name
     for name in OUT.__dict__["positions_"]:
         assert f"`OUT.{name}`" in GUIDE or name == "history", name
+
+
+@pytest.mark.skipif(not JIT_ENABLED, reason="ten minutes of market take minutes in plain Python")
+def test_the_guides_example_is_replayed_by_the_whole_engine(tmp_path: Path) -> None:
+    entry = f"{write(tmp_path, EXAMPLES[0])}:vwap_snap"
+    families = load_plugins([entry])
+    always = {"vwap_snap": {"regimes": ["RANGE", "TREND"], "params": {"z_min": -1000.0}}}
+    instruments, events = short_market(600, symbols=1)
+    profile = {**EAGER, "families": always, "plugins": [entry]}
+    world = make_world(instruments, profile, plugins=families)
+
+    _, tables = run_world(world, [events])
+
+    candidates = tables["candidates"]
+    mine = candidates[candidates["family"] == FAMILY_PLUGIN]
+    assert len(mine) > 0
+    priced = mine[mine["rank"] > 0]
+    assert len(priced) > 0
+    assert np.isfinite(priced["net_bps"]).all()
+    assert np.isin(FAMILY_PLUGIN, route_family(tables["decisions"]["route"]))
 
 
 # --- function values ------------------------------------------------------------------------------
