@@ -20,10 +20,25 @@ from engine.errors import InvariantError, StorageError
 
 MARKER: Final = "warm.json"
 SECONDS_USUAL: Final = 30  # on two cores, for the sentence that asks for patience
-CORE, VENUE, STORE, GENERATOR = "decision core", "simulated venue", "cold store", "market generator"
+ORDERS, ROUTES = "orders and risk", "features and routes"
+VENUE, STORE, GENERATOR = "simulated venue", "cold store", "market generator"
 LOOP: Final = "the loop that joins core and venue"
-# Lanes are compiled side by side: they know nothing of each other, and the first is the longest.
-LANES: Final = ((CORE,), (VENUE, STORE, GENERATOR))
+# Lanes are compiled side by side: they share small kernels only, and take about as long.
+LANES: Final = ((ORDERS, STORE), (VENUE, ROUTES))
+# Stages of the core (engine/stage.py) by lane, callees first; the loop compiles what is left.
+STAGES: Final = {
+    ORDERS: (
+        "update_capital",
+        "set_order_state",
+        "emit",
+        "guard_position",
+        "manage_entries",
+        "apply_order_event",
+        "enter",
+    ),
+    ROUTES: ("refresh_market", "judge_symbol"),
+    VENUE: ("run_venue", "command_to_venue", "timer_to_venue"),
+}
 
 Talk = Callable[[str], None]
 
@@ -111,7 +126,7 @@ def _finish(process: subprocess.Popen[str]) -> dict[str, float]:
         lines = err.strip().splitlines()
         raise InvariantError(
             f"a kernel did not compile: {lines[-1] if lines else 'no word why'}",
-            "`python -m adapters.cli.warm 'decision core' 'simulated venue'` shows all of it.",
+            "`python -m adapters.cli.warm 'orders and risk'` (or another part) shows all of it.",
         )
     steps: dict[str, float] = json.loads(out)
     return steps
@@ -131,27 +146,14 @@ def _compile(dispatcher: Any, *arguments: Any) -> None:
     dispatcher.compile(tuple(typeof(each) for each in arguments))
 
 
-def _compile_core() -> None:
-    import numpy as np
+def _compile_stages(part: str) -> None:
+    import engine.flow.advance  # noqa: F401  (defines every stage)
+    from engine.stage import compile_stage, define_kind
 
-    from engine.core.step import core_step
-    from engine.events import EVENT
-
-    _compile(core_step, _core(), np.zeros(1, EVENT)[0])
-
-
-def _compile_venue() -> None:
-    import numpy as np
-
-    from engine.commands import COMMAND
-    from engine.events import EVENT
-    from engine.venue.matching import venue_command, venue_market, venue_next_time, venue_timer
-
-    venue = _venue()
-    _compile(venue_market, venue, np.zeros(1, EVENT)[0])
-    _compile(venue_command, venue, np.zeros(1, COMMAND)[0], 1)
-    _compile(venue_next_time, venue)
-    _compile(venue_timer, venue, 1)
+    _core(linked=False)
+    define_kind("venue", _venue())
+    for name in STAGES[part]:
+        compile_stage(name)
 
 
 def _compile_loop() -> None:
@@ -159,8 +161,10 @@ def _compile_loop() -> None:
 
     from engine.events import EVENT
     from engine.flow.advance import advance, make_link
+    from engine.flow.driver import World
 
-    _compile(advance, _core(), _venue(), make_link(0, 1, 1, 1), np.zeros(1, EVENT), True)
+    world = World(_core(), _venue(), make_link(0, 1, 1, 1))
+    _compile(advance, world.core, world.venue, world.link, np.zeros(1, EVENT), True)
 
 
 def _compile_store() -> None:
@@ -199,15 +203,16 @@ def _compile_generator() -> None:
 
 
 PARTS: Final[dict[str, Callable[[], None]]] = {
-    CORE: _compile_core,
-    VENUE: _compile_venue,
+    ORDERS: lambda: _compile_stages(ORDERS),
+    ROUTES: lambda: _compile_stages(ROUTES),
+    VENUE: lambda: _compile_stages(VENUE),
     STORE: _compile_store,
     GENERATOR: _compile_generator,
     LOOP: _compile_loop,
 }
 
 
-def _core() -> Any:
+def _core(linked: bool = True) -> Any:
     import numpy as np
 
     from engine.core.params import default_params
@@ -216,7 +221,7 @@ def _core() -> Any:
     from engine.plugins import plugin_tuple
 
     rows = np.zeros(1, INSTRUMENT_ROW)
-    return make_core(rows, default_params(), 0, np.zeros(1, np.int64), plugin_tuple(()))
+    return make_core(rows, default_params(), 0, np.zeros(1, np.int64), plugin_tuple(()), linked)
 
 
 def _venue() -> Any:

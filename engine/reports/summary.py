@@ -67,6 +67,7 @@ class RunSummary:
         self.quote = quote
         self.n: Counter[str] = Counter()
         self.blockers: Counter[int] = Counter()
+        self.candidates = 0
         self.executed = 0
         self.fees = 0
         self.volume = 0
@@ -91,6 +92,8 @@ class RunSummary:
             return
         if table == "blockers":
             self._count(self.blockers, rows["code"], rows["n"])
+        elif table == "evaluations":
+            self.candidates += int(rows["n_candidates"].sum())
         elif table == "decisions":
             self.executed += int(np.count_nonzero(rows["outcome"] == EXECUTE))
         elif table == "fills":
@@ -164,7 +167,7 @@ class RunSummary:
             "symbols": list(self.symbols),
             "events": n_events,
             "evaluations": n_evaluations,
-            "candidates": int(sum(self.blockers.values())),
+            "candidates": self.candidates,
             "entries": self.executed,
             "orders": self.orders,
             "orders_by_role": {

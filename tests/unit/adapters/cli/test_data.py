@@ -170,3 +170,65 @@ def test_the_sample_is_made_once_and_replaced_only_when_it_differs(tmp_path, mon
     assert manifest == again
     assert [manifest] == list_captures(place)
     assert ["sample"] == [each.name for each in place.parent.iterdir()]
+
+
+# --- check and sql -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def stored(archive, tmp_path):
+    store = tmp_path / "stored"
+    arguments = [str(archive), "--store", str(store), "--id", "mine", "--quiet", "--json"]
+    assert 0 == main(["data", "import", "kraken-trades", *arguments])
+    return store
+
+
+def test_a_whole_store_is_said_to_be(stored, capsys):
+    capsys.readouterr()
+    assert 0 == main(["data", "check", str(stored)])
+    assert "no defect" in capsys.readouterr().out
+    assert 0 == main(["data", "check", str(stored), "--quick", "--json"])
+    report = said(capsys)
+    assert (True, 3, False) == (report["ok"], report["n_events"], report["deep"])
+
+
+def test_a_damaged_store_is_named_and_leaves_with_4(stored, capsys):
+    (file,) = stored.rglob("*.parquet")
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-1])
+    capsys.readouterr()
+
+    assert 4 == main(["data", "check", str(stored), "--json"])
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["ok"] is False
+    assert file.name in printed.err
+
+
+def test_sql_over_the_views(stored, capsys):
+    capsys.readouterr()
+    query = "SELECT symbol, count(*) AS n, max(price_ticks) FROM trades GROUP BY 1"
+
+    assert 0 == main(["data", "sql", str(stored), query])
+    assert ["BTC/USD", "3", "370002"] == capsys.readouterr().out.splitlines()[1].split()
+    assert 0 == main(["data", "sql", str(stored), query, "--json"])
+    assert [["BTC/USD", 3, 370_002]] == said(capsys)["rows"]
+
+
+def test_sql_prints_no_more_than_its_limit_and_says_so(stored, capsys):
+    capsys.readouterr()
+    arguments = ["data", "sql", str(stored), "SELECT seq FROM trades ORDER BY seq"]
+
+    assert 0 == main([*arguments, "--limit", "2", "--json"])
+    answer = said(capsys)
+    assert ([[0], [1]], True) == (answer["rows"], answer["more"])
+    assert 0 == main([*arguments, "--limit", "0", "--json"])
+    assert [[0], [1], [2]] == said(capsys)["rows"]
+
+
+@pytest.mark.parametrize("query", ["SELEC", "SELECT * FROM nothing", "SELECT nope FROM trades"])
+def test_a_wrong_query_is_a_sentence(stored, capsys, query):
+    capsys.readouterr()
+    assert 2 == main(["data", "sql", str(stored), query])
+    printed = capsys.readouterr().err
+    assert "the query cannot be answered" in printed
+    assert "Traceback" not in printed
