@@ -33,7 +33,7 @@ STAGE_NAMES: Final = (
     "run_core",
     "on_other",
     "evaluate",
-    "refresh_symbol",
+    "refresh_market",
     "judge_symbol",
     "enter",
     "guard_position",

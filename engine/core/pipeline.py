@@ -46,8 +46,8 @@ from engine.numerics import NAN, canonical
 
 
 @stage
-def refresh_symbol(core, i):
-    """Bring windows, features and regime of one symbol to the present; guard what it holds."""
+def refresh_market(core, i):
+    """Bring windows, features and regime of one symbol to the present."""
     symbol = core.symbols[i]
     now = core.glob[0]["now"]
     mid_half_ticks = 0
@@ -56,9 +56,6 @@ def refresh_symbol(core, i):
     tape_second(symbol["tape"], mid_half_ticks, now)
     compute_features(symbol, now)
     update_regime(symbol, core.params[0], now)
-    if symbol["position"]["guarded"] != 0:
-        guard_position(core, i)
-    manage_entries(core, i)
 
 
 @kernel
@@ -351,7 +348,10 @@ def evaluate(core):
     row["n_positive"] = 0
     row["best_net_bps"] = NAN
     for i in range(len(core.symbols)):
-        refresh_symbol(core, i)
+        refresh_market(core, i)
+        if core.symbols[i]["position"]["guarded"] != 0:
+            guard_position(core, i)
+        manage_entries(core, i)
     update_capital(core)
     for i in range(len(core.symbols)):
         judge_symbol(core, i, row)

@@ -205,12 +205,14 @@ def make_core(
     cash: int,
     depths: np.ndarray,
     plugins: tuple[Any, ...],
+    linked: bool = True,
 ) -> Core:
     """Allocate a core that has seen nothing.
 
     instruments : INSTRUMENT_ROW[n]; params : PARAMS[1]; cash : money to begin with
     depths : int64[n], levels per side of each book feed (0 unbounded)
     plugins : N_PLUGINS compiled families (theses.no_family where there is none)
+    linked : compile or load what the core is made of; False where only its shape is wanted
     """
     # Every stage must be defined before the table of addresses is filled.
     import engine.core.step
@@ -253,5 +255,6 @@ def make_core(
     define_kind("core", core)
     views = (core.glob[0], core.params[0], core.rings[0])
     define_kind("desk", Desk(*views, core.symbols, core.orders, core.commands, core.calls))
-    link(core.calls)
+    if linked:
+        link(core.calls)
     return core

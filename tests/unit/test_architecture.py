@@ -24,9 +24,12 @@ FOUNDATION = frozenset(
         "engine.instruments",
         "engine.jit",
         "engine.numerics",
+        "engine.stage",
         "engine.units",
     }
 )
+# The composition that the command line, notebooks and tests share; like cli/ it may join all.
+COMPOSITION = ("adapters.cli", "adapters.replay")
 PURE_PACKAGES = ("engine.core", "engine.venue")
 NAMES_ONLY = ("__future__", "typing")
 
@@ -205,7 +208,7 @@ def foundation_imports_foundation(source: Source) -> Iterator[str]:
 
 def adapters_stand_apart(source: Source) -> Iterator[str]:
     """An adapter imports engine/ and itself. cli/ puts them together and may import all."""
-    if not source.within("adapters") or source.within("adapters.cli"):
+    if not source.within("adapters") or any(source.within(each) for each in COMPOSITION):
         return
     own = ".".join(source.module.split(".")[:2])
     for line, name in imports(source):
