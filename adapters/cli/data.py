@@ -153,6 +153,7 @@ def store_import(source: Import, store: str, name: str, crossed: str, quiet: boo
         source=source.source,
         venue=source.venue,
         clock=source.clock,
+        ts_is_receive_time=source.ts_is_receive_time,
         notes=source.notes,
         assign_seq=True,
         on_crossed=crossed,  # type: ignore[arg-type]
