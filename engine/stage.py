@@ -40,7 +40,7 @@ STAGE_NAMES: Final = (
     "apply_order_event",
     "manage_entries",
     "emit",
-    "update_capital",
+    "refresh_capital",
     "set_order_state",
     "run_venue",
     "command_to_venue",

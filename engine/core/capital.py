@@ -81,7 +81,7 @@ def sizing_equity(desk):
     return fixed if fixed > 0 else desk.glob["equity"]
 
 
-@kernel
+@stage
 def refresh_capital(desk):
     """Recompute equity, exposure, reserved cash, free capital, peak and the UTC day from state."""
     glob = desk.glob
@@ -224,31 +224,6 @@ def sized_qty(desk, i, price, strength):
     return qty, OK
 
 
-@kernel
-def wanted_qty(desk, i, price, net_bps, confidence):
-    """`order_qty` on a desk."""
-    edge = clip(net_bps / desk.params["capital_edge_full_bps"], 0.0, 1.0)
-    return sized_qty(desk, i, price, edge * clip(confidence, 0.0, 1.0))
-
-
-@kernel
-def full_qty(desk, i):
-    """`reference_qty` on a desk."""
-    symbol = desk.symbols[i]
-    price = symbol["ask"] if symbol["ask"] > 0 else symbol["bid"]
-    if price <= 0:
-        return 0
-    instrument = symbol["instrument"]
-    qty, _ = sized_qty(desk, i, price, 1.0)
-    least = max(instrument["qty_min"], 1)
-    cost_min = instrument["cost_min"]
-    num = instrument["notional_num"]
-    den = instrument["notional_den"]
-    while value_at(instrument, price, least) < cost_min:
-        least = max(lots_for_money(cost_min, price, num, den), least) + 1
-    return max(qty, least)
-
-
 # --- for the pipeline ----------------------------------------------------------------------------
 
 
@@ -258,7 +233,7 @@ def fee_rates(core):
     return present_fees(desk_of(core))
 
 
-@stage
+@kernel
 def update_capital(core):
     """Recompute equity, exposure, reserved cash, free capital, peak and the UTC day from state.
 
@@ -282,7 +257,9 @@ def order_qty(core, i, price, net_bps, confidence):
     price : int64, ticks, the worst price the entry may pay; net_bps : float64; confidence : 0..1
     returns (int64 lots, reason code): OK, SIZE_BELOW_MIN, CAPITAL_EXHAUSTED or INPUT_MISSING
     """
-    return wanted_qty(desk_of(core), i, price, net_bps, confidence)
+    desk = desk_of(core)
+    edge = clip(net_bps / desk.params["capital_edge_full_bps"], 0.0, 1.0)
+    return sized_qty(desk, i, price, edge * clip(confidence, 0.0, 1.0))
 
 
 @kernel
@@ -292,4 +269,17 @@ def reference_qty(core, i):
     At least the venue's minimum, so that costs stay defined; whether the capital is there is
     what `order_qty` says later. int64 lots, 0 without a price.
     """
-    return full_qty(desk_of(core), i)
+    desk = desk_of(core)
+    symbol = desk.symbols[i]
+    price = symbol["ask"] if symbol["ask"] > 0 else symbol["bid"]
+    if price <= 0:
+        return 0
+    instrument = symbol["instrument"]
+    qty, _ = sized_qty(desk, i, price, 1.0)
+    least = max(instrument["qty_min"], 1)
+    cost_min = instrument["cost_min"]
+    num = instrument["notional_num"]
+    den = instrument["notional_den"]
+    while value_at(instrument, price, least) < cost_min:
+        least = max(lots_for_money(cost_min, price, num, den), least) + 1
+    return max(qty, least)

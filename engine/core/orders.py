@@ -416,21 +416,22 @@ def new_order(desk, i, role, side, type_, tif, post_only, price, trigger, qty, e
 def set_order_state(desk, slot, state, cause, reason):
     """Move an order along the table, or to SUSPECT when the table does not allow it; one row.
 
-    A terminal order stays as it is. Ending an order releases its place in the position's record.
+    Without a move the row alone is written. A terminal order never moves: what comes late (a fill)
+    corrects the books. Ending an order releases its place in the position's record.
     """
     order = desk.orders[slot]
     before = order["state"]
-    if is_terminal(before):
-        return
     target = state
-    if state != before and ALLOWED[before, state] == 0:
+    if is_terminal(before):
+        target = before
+    elif state != before and ALLOWED[before, state] == 0:
         target = ORDER_STATE_SUSPECT
     order["state"] = target
     if target != ORDER_STATE_AMEND_PENDING:
         order["amend_price"] = 0
         order["amend_trigger"] = 0
         order["amend_qty"] = 0
-    if is_terminal(target):
+    if is_terminal(target) and order["ts_done"] == 0:
         order["ts_done"] = desk.glob["now"]
     order_row(desk, slot, before, cause, reason)
     if is_terminal(target):
@@ -656,9 +657,14 @@ def note_answer(order, kind, event, now):
     return False, 0
 
 
-@kernel
-def handle_event(desk, event):
-    """`apply_order_event` on a desk."""
+@stage
+def apply_order_event(core, event):
+    """Apply one event of kind ORDER_*, CANCEL_REJECT or AMEND_REJECT to its order.
+
+    event : EVENT record. Orders of others are ignored. A fill of ours whose order has already
+    left the table is FAULT_ORDER, unless it is history (SNAPSHOT) that a reconcile settles.
+    """
+    desk = desk_of(core)
     glob = desk.glob
     kind = np.int64(event["kind"])
     order_id = event["id"]
@@ -704,24 +710,10 @@ def handle_event(desk, event):
             desk.symbols[order["sym"]]["position"]["n_refused"] = 0
     if doubtful and not is_terminal(before):
         state = ORDER_STATE_SUSPECT
-    cause = ORDER_FILL if booked and kind == ORDER_FEE else kind
-    if state != before:
+    if state != before or booked or row:
+        cause = ORDER_FILL if booked and kind == ORDER_FEE else kind
         set_order_state(desk, slot, state, cause, order["reason"])
-    elif booked or row:
-        order_row(desk, slot, before, cause, order["reason"])
-        if is_terminal(before):
-            end_order(desk, slot, before)  # a late fill: a correction, never a re-opening
     if booked or order["ts_done"] == glob["now"]:
         refresh_capital(desk)
     if booked:
         equity_row(desk)
-
-
-@stage
-def apply_order_event(core, event):
-    """Apply one event of kind ORDER_*, CANCEL_REJECT or AMEND_REJECT to its order.
-
-    event : EVENT record. Orders of others are ignored. A fill of ours whose order has already
-    left the table is FAULT_ORDER, unless it is history (SNAPSHOT) that a reconcile settles.
-    """
-    handle_event(desk_of(core), event)

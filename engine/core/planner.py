@@ -118,41 +118,6 @@ def send_entry(desk, i, entry_mode, price, qty, route, horizon_ns, net_bps, inva
 
 
 @kernel
-def make_plan(desk, i, decision, candidate):
-    """`plan_entry` on a desk."""
-    params = desk.params
-    symbol = desk.symbols[i]
-    entry_mode = candidate["entry_mode"]
-    price = entry_price(symbol, params, entry_mode)
-    qty = decision["qty"]
-    if price <= 0 or qty <= 0:
-        return INPUT_MISSING
-    horizon_ns = candidate["horizon_s"] * SECOND_NS
-    invalidation_bps = candidate["invalidation_bps"]
-    vol_bps = horizon_vol_bps(symbol, horizon_ns)
-    maker, taker = present_fees(desk)
-    entry_e6 = taker if entry_mode == ENTRY_TAKE else maker
-    fees_bps = float(entry_e6 + taker) / 100.0
-    decision["price"] = price
-    decision["stop"] = stop_price(params, float(price), vol_bps, invalidation_bps)
-    decision["target"] = target_price(params, float(price), fees_bps, vol_bps)
-    code, slot = send_entry(
-        desk,
-        i,
-        entry_mode,
-        price,
-        qty,
-        candidate["route"],
-        horizon_ns,
-        candidate["net_bps"],
-        invalidation_bps,
-    )
-    if code == OK:
-        decision["command"] = desk.orders[slot]["id"]
-    return code
-
-
-@kernel
 def edge_limit_bps(params, route):
     """Net edge that a route of this family must exceed."""
     return params["readiness_net_min_bps"] + params["family_net_min_bps"][route_family(route)]
@@ -260,8 +225,54 @@ def fall_back(desk, i):
 
 
 @kernel
-def tend_entry(desk, i):
-    """`manage_entries` on a desk."""
+def plan_entry(core, i, decision, candidate):
+    """Turn an approved candidate into an entry order; fills the plan's columns of its decision row.
+
+    decision : DECISION_ROW record with `qty` set; `price`, `stop`, `target`, `command` are written
+    candidate : CANDIDATE_ROW record: route, entry_mode, horizon_s, net_bps, invalidation_bps
+    returns int64: OK, or the reason code of what refused (INPUT_MISSING, ORDER_IN_FLIGHT, choke)
+    """
+    desk = desk_of(core)
+    params = desk.params
+    symbol = desk.symbols[i]
+    entry_mode = candidate["entry_mode"]
+    price = entry_price(symbol, params, entry_mode)
+    qty = decision["qty"]
+    if price <= 0 or qty <= 0:
+        return INPUT_MISSING
+    horizon_ns = candidate["horizon_s"] * SECOND_NS
+    invalidation_bps = candidate["invalidation_bps"]
+    vol_bps = horizon_vol_bps(symbol, horizon_ns)
+    maker, taker = present_fees(desk)
+    entry_e6 = taker if entry_mode == ENTRY_TAKE else maker
+    fees_bps = float(entry_e6 + taker) / 100.0
+    decision["price"] = price
+    decision["stop"] = stop_price(params, float(price), vol_bps, invalidation_bps)
+    decision["target"] = target_price(params, float(price), fees_bps, vol_bps)
+    code, slot = send_entry(
+        desk,
+        i,
+        entry_mode,
+        price,
+        qty,
+        candidate["route"],
+        horizon_ns,
+        candidate["net_bps"],
+        invalidation_bps,
+    )
+    if code == OK:
+        decision["command"] = desk.orders[slot]["id"]
+    return code
+
+
+@stage
+def manage_entries(core, i):
+    """Keep, move or withdraw the resting entry of symbol `i`; returns entry orders sent (0 or 1).
+
+    Call once per evaluation, after guard_position. Reads `position["edge_now_bps"]`, the net edge
+    that the route behind the entry has now, where the pipeline has written it.
+    """
+    desk = desk_of(core)
     position = desk.symbols[i]["position"]
     if position["lapsed_slot"] > 0:
         return fall_back(desk, i)
@@ -281,24 +292,3 @@ def tend_entry(desk, i):
     else:
         follow_bid(desk, i, slot)
     return 0
-
-
-@kernel
-def plan_entry(core, i, decision, candidate):
-    """Turn an approved candidate into an entry order; fills the plan's columns of its decision row.
-
-    decision : DECISION_ROW record with `qty` set; `price`, `stop`, `target`, `command` are written
-    candidate : CANDIDATE_ROW record: route, entry_mode, horizon_s, net_bps, invalidation_bps
-    returns int64: OK, or the reason code of what refused (INPUT_MISSING, ORDER_IN_FLIGHT, choke)
-    """
-    return make_plan(desk_of(core), i, decision, candidate)
-
-
-@stage
-def manage_entries(core, i):
-    """Keep, move or withdraw the resting entry of symbol `i`; returns entry orders sent (0 or 1).
-
-    Call once per evaluation, after guard_position. Reads `position["edge_now_bps"]`, the net edge
-    that the route behind the entry has now, where the pipeline has written it.
-    """
-    return tend_entry(desk_of(core), i)

@@ -254,9 +254,13 @@ def drive_stop(desk, i):
         place_stop(desk, i)
 
 
-@kernel
-def guard(desk, i):
-    """`guard_position` on a desk."""
+@stage
+def guard_position(core, i):
+    """Guard symbol `i` on one event: overdue answers, price, reasons to leave, exit or stop, cover.
+
+    Cheap when there is nothing to guard; `position["guarded"]` says when it need not be called.
+    """
+    desk = desk_of(core)
     symbol = desk.symbols[i]
     position = symbol["position"]
     stop_slot = position["stop_slot"]
@@ -285,12 +289,3 @@ def guard(desk, i):
     if position["exit_reason"] == 0 or not drive_exit(desk, i):
         drive_stop(desk, i)
     measure_cover(desk, i)
-
-
-@stage
-def guard_position(core, i):
-    """Guard symbol `i` on one event: overdue answers, price, reasons to leave, exit or stop, cover.
-
-    Cheap when there is nothing to guard; `position["guarded"]` says when it need not be called.
-    """
-    guard(desk_of(core), i)

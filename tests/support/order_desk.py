@@ -8,16 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 
 from engine.commands import ROLE_ENTRY
-from engine.core.capital import update_capital
+from engine.core import capital, orders, planner, protection
 from engine.core.desk import Desk
-from engine.core.orders import ORDER_STATE_OPEN, apply_order_event
+from engine.core.orders import ORDER_STATE_OPEN
 from engine.core.params import default_params
-from engine.core.planner import manage_entries, plan_entry
-from engine.core.protection import guard_position
 from engine.core.records import CANDIDATE_ROW, DECISION_ROW, TABLE_NAMES
 from engine.core.routes import ENTRY_JOIN, FAMILY_MOMENTUM, N_PLUGINS, route_key
 from engine.core.state import Core, make_core
@@ -33,6 +32,7 @@ from engine.events import (
     TAKER,
 )
 from engine.instruments import Instrument, InstrumentTable
+from engine.jit import JIT_ENABLED
 from engine.units import fee_money, notional_money
 
 S = 1_000_000_000
@@ -43,6 +43,34 @@ BTC = Instrument(
 )
 BID, ASK = 600_000, 600_002  # ticks: 60,000.0 and 60,000.2
 QTY = 1_000_000  # lots: 0.01 BTC, 600 USD
+
+
+class Quick:
+    """A kernel called without asking anew what its arguments are.
+
+    numba works out the type of every argument at every call from Python, which for a core takes
+    milliseconds; here a kernel always gets arguments of the types it was first called with.
+    """
+
+    def __init__(self, kernel: Any) -> None:
+        self.kernel = kernel
+        self.entry: Any = None if JIT_ENABLED else kernel
+
+    def __call__(self, *args: Any) -> Any:
+        if self.entry is not None:
+            return self.entry(*args)
+        result = self.kernel(*args)
+        compiled = getattr(self.kernel, "compiled", self.kernel)
+        if len(compiled.overloads) == 1:
+            self.entry = next(iter(compiled.overloads.values())).entry_point
+        return result
+
+
+apply_order_event = Quick(orders.apply_order_event)
+guard_position = Quick(protection.guard_position)
+manage_entries = Quick(planner.manage_entries)
+plan_entry = Quick(planner.plan_entry)
+update_capital = Quick(capital.update_capital)
 
 
 class OrderDesk:

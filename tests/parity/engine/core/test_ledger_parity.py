@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.commands import ROLE_ENTRY, ROLE_EXIT
-from engine.core.capital import update_capital
 from engine.core.faults import FAULT_MONEY
 from engine.core.orders import N_EXECUTIONS
 from engine.core.positions import share_of
@@ -15,7 +14,7 @@ from engine.events import CANCEL_USER, MAKER, ORDER_CANCELED, ORDER_FEE, ORDER_F
 from engine.instruments import Instrument
 from engine.units import from_money, notional_fits, to_money
 from tests.naive.ledger import Ledger, fill_value, part_of
-from tests.support.order_desk import USD, OrderDesk
+from tests.support.order_desk import USD, OrderDesk, update_capital
 
 CASH = 50_000_000 * USD
 PAIRS = (

@@ -196,6 +196,8 @@ def test_a_calm_venue_gets_everything_flat_in_the_end(data: st.DataObject) -> No
             else:
                 venue.take_command(None, 4, BID)
             world.carry()
+        for order in [each for each in venue.orders.values() if each.side > 0]:
+            venue.expire(order.id)  # its window is long over
         desk.wait(12 * S)
         desk.quote(BID, BID + 2, trade=BID)
         desk.manage()
