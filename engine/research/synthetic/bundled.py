@@ -22,11 +22,11 @@ BUNDLED: Final = GeneratorConfig(
     level3=True,
     level3_depth=10,
     tickers=True,
-    intensity=0.3,
+    intensity=0.25,
 )
-BUNDLED_EVENTS: Final = 532_299
+BUNDLED_EVENTS: Final = 494_069
 # sha256 over the bytes of all EVENT rows in order, as `events_sha256` of the manifest.
-BUNDLED_SHA256: Final = "c9f772339c2b6036829a42c1fea09a47508eeb02e9b94a8ac87a6fca11ef1e5d"
+BUNDLED_SHA256: Final = "d0d3a4c663918084f5ab3c01e82e276cf18d7a5259e4e66b88e99289396be2ee"
 
 Result = TypeVar("Result")
 

@@ -13,31 +13,28 @@ import numpy as np
 
 from engine.events import EVENT
 from engine.jit import kernel
+from engine.numerics import floor_int
 from engine.research.synthetic.config import GeneratorConfig
 from engine.research.synthetic.flow import (
     CROSS_CHILDREN,
-    GRID_NS,
-    SLOW_DECAY,
-    arrive,
-    continue_action,
     decay_to,
     draw_next,
-    enter_regime,
-    grid_step,
-    prune,
-    seed_book,
+    next_flow,
     set_base_rates,
 )
 from engine.research.synthetic.messages import action_end, put_opening
-from engine.research.synthetic.orders import action_begin
+from engine.research.synthetic.orders import execute
+from engine.research.synthetic.regimes import GRID_NS, enter_regime, grid_step
 from engine.research.synthetic.state import (
     MARKET_TAKE,
     MAX_ORDERS,
     QUIET,
+    SLOW_DECAY,
     TRUTH,
     make_glob,
     make_markets,
 )
+from engine.research.synthetic.traders import learn, want, want_limit, want_prune, want_reprice
 
 # The most events of one action: its orders, a window full of orders that come in, and the rest.
 # Of one turn of the loop: a reprice is two actions.
@@ -54,8 +51,12 @@ def seed_markets(glob, markets, truth):
     """Begin in the quiet regime, fill every book and draw the first arrivals."""
     for i in range(len(markets)):
         market = markets[i]
-        enter_regime(glob, truth, market, market["t"], QUIET, 0)
-        seed_book(glob, market, market["t"])
+        t = market["t"]
+        enter_regime(glob, truth, market, t, QUIET, 0)
+        n_orders = floor_int(market["n_orders"])
+        for k in range(n_orders):
+            want_limit(market)
+            execute(glob, market, t - (n_orders - k) * 1_000_000)
         set_base_rates(glob, market)
         draw_next(market)
 
@@ -80,20 +81,25 @@ def run_markets(glob, markets, out, truth, until):
         if t >= until:
             return ENDED
         decay_to(market, t)
-        action_begin(market)
         if t == market["t_grid"]:
             market["t_grid"] = t + GRID_NS
             grid_step(glob, truth, market, t)
-            prune(market, t)
-        elif arrive(glob, market, t) == MARKET_TAKE:
-            # Taking here makes taking elsewhere likelier; felt at the other's next draw.
-            for i in range(len(markets)):
-                if i != first:
-                    markets[i]["slow"][MARKET_TAKE] += CROSS_CHILDREN * SLOW_DECAY
-        writing = True
-        while writing:
+            set_base_rates(glob, market)
+            want_prune(market, t)
+        else:
+            flow = next_flow(market)
+            want(market, flow, t)
+            if flow == MARKET_TAKE:
+                # Taking here makes taking elsewhere likelier; felt at the other's next draw.
+                for i in range(len(markets)):
+                    if i != first:
+                        markets[i]["slow"][MARKET_TAKE] += CROSS_CHILDREN * SLOW_DECAY
+        acting = True
+        while acting:
+            execute(glob, market, t)
             action_end(glob, out, market, t)
-            writing = continue_action(market, t)
+            acting = want_reprice(market)
+        learn(market)
         draw_next(market)
 
 

@@ -20,7 +20,20 @@ from engine.book import (
 )
 from engine.events import L3_ADD, L3_DELETE, L3_MODIFY
 from engine.jit import kernel
-from engine.research.synthetic.state import MAX_OPS, N_WINDOWS, NO_EDGE, SPAN_MASK
+from engine.research.synthetic.state import (
+    MAX_OPS,
+    MAX_ORDERS,
+    N_WINDOWS,
+    NO_EDGE,
+    SPAN_MASK,
+)
+
+# What a trader may want done.
+DO_NOTHING = 0
+DO_REST = 1  # do_side, do_price, do_qty, do_id (0: a new one)
+DO_TAKE = 2  # do_side, do_qty, do_price = limit or 0, do_rest: what is left rests at the limit
+DO_REMOVE = 3  # do_row, do_ts = stamp of the delete
+DO_REDUCE = 4  # do_row, do_qty = what stays
 
 LEVELS_KEPT = 12  # a taking order leaves at least so many levels of a side
 
@@ -196,3 +209,39 @@ def take(market, side, qty, limit, ts):
         else:
             reduce_order(market, row, market["o_qty"][row] - filled)
     return qty
+
+
+@kernel
+def execute(glob, market, t):
+    """Do what the trader wants: begins an action and fills its log.
+
+    One place from which every change of the book starts, and one call of each: compiled code of a
+    callee is repeated in all its callers.
+    """
+    action_begin(market)
+    what = market["do"]
+    market["do"] = DO_NOTHING
+    side = market["do_side"]
+    i_side = 0 if side > 0 else 1
+    rest = 0
+    order_id = 0
+    if what == DO_REST:
+        rest = market["do_qty"]
+        order_id = market["do_id"]
+    elif what == DO_TAKE:
+        limit = market["do_price"]
+        market["taker_side"] = side
+        market["taker_is_market"] = 1 if limit == 0 else 0
+        rest = take(market, side, market["do_qty"], limit, t)
+        room = market["n_active"] < MAX_ORDERS - 8
+        if limit == 0 or market["do_rest"] == 0 or rest < market["qty_min"] or not room:
+            rest = 0
+    elif what == DO_REMOVE:
+        remove_order(market, market["do_row"], market["do_ts"])
+    elif what == DO_REDUCE:
+        reduce_order(market, market["do_row"], market["do_qty"])
+    if rest > 0:
+        if order_id == 0:
+            order_id = glob["order_id"]
+            glob["order_id"] = order_id + 1
+        add_order(market, i_side, market["do_price"], rest, order_id, t)

@@ -19,7 +19,7 @@ from engine.research.synthetic.config import NS_PER_S, GeneratorConfig, SymbolSp
 
 MAX_ORDERS: Final = 4096  # resting orders of one symbol
 MAX_OPS: Final = 640  # changes of orders in one action; a sweep stops before it
-SPAN: Final = 1 << 16  # ticks: live orders lie closer together than this, see flow.prune
+SPAN: Final = 1 << 16  # ticks: live orders lie closer together than this, see traders.want_prune
 SPAN_MASK: Final = SPAN - 1
 MINUTES: Final = 1440  # buckets of the 24 hour ticker
 
@@ -29,6 +29,9 @@ MARKET_TAKE: Final = 1
 CANCEL: Final = 2
 AMEND: Final = 3
 N_FLOWS: Final = 4
+# An arrival excites others for about 60 ms, and less for about 3 s.
+FAST_DECAY: Final = 16.0  # 1/s
+SLOW_DECAY: Final = 0.35  # 1/s
 
 # The windows that a channel shows: the best so many levels a side.
 WINDOW_BOOK: Final = 0
@@ -86,7 +89,6 @@ MARKET: Final = np.dtype(
         ("grid_key", "<i8"),
         ("grid_counter", "<i8"),
         ("last_side", "<i8"),  # of the last order that took
-        ("last_mid2", "<i8"),  # twice the mid before the last taking order, ticks
         ("prune_mid", "<i8"),
         # resting orders; links are row + 1, 0 is none
         ("o_price", "<i8", (MAX_ORDERS,)),
@@ -123,6 +125,16 @@ MARKET: Final = np.dtype(
         ("n_fills", "<i8"),
         ("taker_side", "<i8"),
         ("taker_is_market", "<i8"),
+        # what the trader who arrived wants done, see orders.execute
+        ("do", "<i8"),
+        ("do_side", "<i8"),
+        ("do_price", "<i8"),
+        ("do_qty", "<i8"),
+        ("do_id", "<i8"),
+        ("do_row", "<i8"),
+        ("do_ts", "<i8"),
+        ("do_rest", "<i8"),
+        ("mid_before", "<f8"),  # of a taking order, ticks
         ("reprice_side", "<i8"),  # of an order whose add is still owed, 0 if none
         ("reprice_qty", "<i8"),
         ("reprice_id", "<i8"),

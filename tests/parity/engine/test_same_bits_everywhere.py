@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[3]
 KNOWN = {
     "numerics": "16e37b854d11879ad4b6c01abaccdf9c5e5340e0ab15c75ef268ec89cd824093",
     "books": "7f83bc4ae23e2109d8d8af359b2abef573948008fa864a633f83f13a5e1747f0",
-    "market": "83ab6394e152cec9387eeb7d51705a07ade39dd98c8425d550145269e01dc84c",
+    "market": "b810320141a3b724617b104488214eb39d6becfae9b7eb8f373244e9e4a5de98",
 }
 
 

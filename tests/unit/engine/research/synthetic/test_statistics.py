@@ -12,7 +12,8 @@ import pytest
 from engine import events as ev
 from engine.jit import JIT_ENABLED
 from engine.research.synthetic import GeneratorConfig, Market
-from engine.research.synthetic.flow import FAST_CHILDREN, REGIMES, SLOW_CHILDREN
+from engine.research.synthetic.flow import FAST_CHILDREN, SLOW_CHILDREN
+from engine.research.synthetic.regimes import BRANCHING, REGIMES
 from engine.research.synthetic.state import (
     BURST,
     QUIET,
@@ -192,6 +193,6 @@ def test_returns_have_heavy_tails_and_volatility_clusters(pair):
 
 def test_order_flow_cannot_explode():
     """Children per arrival, at the most excited regime, have a spectral radius below 1."""
-    worst = REGIMES[:, 7].max()
+    worst = REGIMES[:, BRANCHING].max()
     children = (FAST_CHILDREN + SLOW_CHILDREN) * worst
     assert np.abs(np.linalg.eigvals(children)).max() < 0.95
