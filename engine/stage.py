@@ -42,6 +42,7 @@ STAGE_NAMES: Final = (
     "emit",
     "refresh_capital",
     "set_order_state",
+    "run_checks",
     "run_venue",
     "command_to_venue",
     "timer_to_venue",
@@ -172,7 +173,7 @@ def _make_call(made: Stage) -> Any:
     exec(
         f"def call(typing_context, {names}):\n    return typing(typing_context, ({names},))\n",
         space,
-    )  # noqa: S102
+    )
     space["call"].__name__ = f"call_{made.name}"
     return intrinsic(space["call"])
 

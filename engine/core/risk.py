@@ -36,6 +36,7 @@ from engine.core.records import (
 )
 from engine.jit import kernel
 from engine.numerics import canonical, ratio
+from engine.stage import stage
 from engine.units import RATE_SCALE
 
 RISK_NONE: Final = 0
@@ -182,7 +183,7 @@ def input_missing(desk, i, price, qty):
     )
 
 
-@kernel
+@stage
 def run_checks(desk, i, price, qty):
     """`risk_gate` on a desk."""
     glob = desk.glob
