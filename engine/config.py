@@ -103,13 +103,13 @@ def parameter_key(parameter: Any) -> str:
 
 
 def _parameter_field(parameter: Any) -> tuple[Any, Any]:
-    bounds = {"ge": parameter.low, "le": parameter.high}
+    bounds: dict[str, Any] = {"ge": parameter.low, "le": parameter.high}
     doc = f"{parameter.doc} ({parameter.unit})" if parameter.unit else parameter.doc
     if isinstance(parameter.default, bool):
         return bool, Field(parameter.default, description=doc)
     if isinstance(parameter.default, float):
         return float, Field(parameter.default, description=doc, **bounds)
-    whole = {"ge": int(parameter.low), "le": int(parameter.high)}
+    whole: dict[str, Any] = {"ge": int(parameter.low), "le": int(parameter.high)}
     if parameter.unit == "ns":
         return Duration, Field(duration_text(int(parameter.default)), description=doc, **whole)
     if parameter.unit == "money":
@@ -142,7 +142,7 @@ class RunSection(Section):
     name: str = Field("replay", description="what the run is called", pattern=r"^[\w.-]{1,64}$")
     seed: int = Field(1, description="root of every random draw", ge=0, lt=1 << 62)
     quote: str = Field("USD", description="quote currency of every money figure")
-    cash: Money = Field("10000", description="quote balance to begin with")
+    cash: Money = Field("10000", description="quote balance to begin with")  # type: ignore[assignment]
     out: str = Field("runs", description="folder under which the run's folder is made")
 
 

@@ -221,7 +221,7 @@ def arrow_schema() -> pa.Schema:
         "<i4": pa.int32(),
     }
     return pa.schema(
-        [pa.field(name, types[EVENT[name].str], nullable=False) for name in EVENT.names],
+        [pa.field(name, types[EVENT[name].str], nullable=False) for name in EVENT.names or ()],
         metadata=SCHEMA_METADATA,
     )
 

@@ -33,6 +33,7 @@ from engine.core.records import (
 from engine.core.regime import update_regime
 from engine.core.risk import risk_gate, risk_reason
 from engine.core.rows import claim_row
+from engine.core.safety import settle_mode
 from engine.core.selection import (
     record_blockers,
     record_candidates,
@@ -41,8 +42,8 @@ from engine.core.selection import (
 )
 from engine.core.tape import tape_second
 from engine.jit import kernel
-from engine.stage import stage
 from engine.numerics import NAN, canonical
+from engine.stage import stage
 
 
 @stage
@@ -136,6 +137,22 @@ def dominant_blocker(counts):
     return THESIS_INACTIVE if best == OK else best
 
 
+@kernel
+def follow_entry(core, i):
+    """Tell a resting entry what its route is worth now; NaN where the thesis sees nothing."""
+    position = core.symbols[i]["position"]
+    slot = position["entry_slot"]
+    if slot == 0:
+        return
+    work = core.work[0]
+    route = core.orders[slot - 1]["route"]
+    position["edge_now_bps"] = NAN
+    position["edge_now_ts"] = core.glob[0]["now"]
+    for k in range(work["n_candidates"]):
+        if work["candidates"][k]["route"] == route:
+            position["edge_now_bps"] = work["candidates"][k]["net_bps"]
+
+
 @stage
 def judge_symbol(core, i, evaluation):
     """Readiness and routes of one symbol: fills its decision row, records its candidates.
@@ -167,6 +184,7 @@ def judge_symbol(core, i, evaluation):
     evaluation["n_positive"] += found.n_positive
     candidates = work["candidates"]
     record_candidates(core, i, now)
+    follow_entry(core, i)
     if found.best >= 0:
         best = candidates[found.best]
         copy_economics(row, best)
@@ -356,6 +374,7 @@ def evaluate(core):
     for i in range(len(core.symbols)):
         judge_symbol(core, i, row)
     settle_winners(core)
+    settle_mode(core)
     record_decisions(core, row)
     if glob["now"] - glob["health_ts"] >= core.params[0]["records_health_interval_ns"]:
         record_health(core)

@@ -215,7 +215,6 @@ def make_core(
     linked : compile or load what the core is made of; False where only its shape is wanted
     """
     # Every stage must be defined before the table of addresses is filled.
-    import engine.core.step
     from engine.core.desk import Desk
 
     n = len(instruments)

@@ -17,14 +17,13 @@ from engine.book import (
     book_truncate,
     side_index,
 )
+from engine.core.faults import FAULT_TIME_BACKWARDS, FAULT_UNKNOWN_EVENT, FAULT_UNKNOWN_SYMBOL
 from engine.core.orders import apply_order_event
 from engine.core.pipeline import evaluate
 from engine.core.protection import guard_position
-from engine.core.state import FAULT_TIME_BACKWARDS, FAULT_UNKNOWN_EVENT, FAULT_UNKNOWN_SYMBOL
 from engine.core.tape import tape_touch, tape_trade
 from engine.events import (
     AMEND_REJECT,
-    BALANCE,
     BOOK_LEVEL,
     CONNECTION_DOWN,
     EPOCH,

@@ -18,7 +18,8 @@ from typing import Final
 import numpy as np
 
 from engine.commands import COMMAND
-from engine.core.state import COMMANDS_MAX, FAULT_COMMANDS_FULL, N_TABLES, RING_ROWS
+from engine.core.faults import FAULT_COMMANDS_FULL
+from engine.core.state import COMMANDS_MAX, N_TABLES, RING_ROWS
 from engine.core.step import run_core, step_one
 from engine.events import EVENT, ORDER_SENT, TIMER
 from engine.jit import kernel
