@@ -158,7 +158,9 @@ class Instrument:
                 self.qty_increment, Decimal(1).scaleb(-self.qty_precision), "qty_increment"
             )
         except OffGridError as error:
-            raise InstrumentError(f"{self.symbol}: increment finer than precision: {error}") from error
+            raise InstrumentError(
+                f"{self.symbol}: increment finer than precision: {error}"
+            ) from error
         row["price_precision"], row["qty_precision"] = self.price_precision, self.qty_precision
         # Round the minimum up: an order of the stated minimum must be accepted.
         row["qty_min"] = -int(-self.qty_min // self.qty_increment)
@@ -172,7 +174,10 @@ class Instrument:
         row["notional_num"], row["notional_den"] = numerator // common, denominator // common
         row["price_max"], row["qty_max"] = PRICE_MAX, QTY_MAX
         row["status"] = STATUS_CODES[self.status]
-        row["price_float"], row["qty_float"] = float(self.price_increment), float(self.qty_increment)
+        row["price_float"], row["qty_float"] = (
+            float(self.price_increment),
+            float(self.qty_increment),
+        )
         return row
 
     def to_json(self) -> dict[str, Any]:
@@ -181,7 +186,10 @@ class Instrument:
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> Instrument:
         decimals = ("price_increment", "qty_increment", "qty_min", "cost_min")
-        return cls(**{k: Decimal(str(v)) if k in decimals else v for k, v in fields.items()})
+        values: dict[str, Any] = {
+            k: Decimal(str(v)) if k in decimals else v for k, v in fields.items()
+        }
+        return cls(**values)
 
 
 class InstrumentTable:

@@ -270,8 +270,9 @@ def generate(
         )
         batches = make(config)
         name = capture_id or f"synthetic-{seed}"
-        manifest, where, verdict = _store_generated(batches, config, store, name, quiet), store, ""
-    facts = {
+        manifest = _store_generated(batches, config, store, name, quiet)
+        where, verdict = Path(store), ""
+    facts: dict[str, Any] = {
         "store": str(where),
         "capture": manifest.capture_id,
         "events": manifest.n_events,
@@ -282,7 +283,10 @@ def generate(
         write_json("data.generate", facts)
         return
     write_pairs(
-        [(name, f"{value:,}" if isinstance(value, int) else value) for name, value in facts.items()]
+        [
+            (name, f"{value:,}" if isinstance(value, int) else str(value))
+            for name, value in facts.items()
+        ]
     )
     if verdict:
         say(verdict)

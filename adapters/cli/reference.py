@@ -7,10 +7,10 @@ writes them; a test says when they are stale.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperGroup
 from typer.main import get_command
 
 from adapters.cli.main import NAME, app
@@ -71,7 +71,7 @@ def page() -> str:
     return "\n\n".join(lines) + "\n"
 
 
-def _section(command: TyperCommand | TyperGroup, path: str, level: str) -> str:
+def _section(command: Any, path: str, level: str) -> str:
     context = typer.Context(command, info_name=path, terminal_width=WIDTH)
     text = "\n".join(line.rstrip() for line in command.get_help(context).strip().splitlines())
     return f"{level} {path}\n\n```\n{text}\n```"

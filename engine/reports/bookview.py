@@ -100,8 +100,8 @@ def _apply(sides: dict[int, dict[int, int]], message: list[tuple[int, int, int, 
     """One complete message: a snapshot or an interruption replaces what was known."""
     kind, _, _, _, flags = message[0]
     if flags & SNAPSHOT or kind in INTERRUPTIONS:
-        for side in sides.values():
-            side.clear()
+        for levels in sides.values():
+            levels.clear()
     for kind, side, price, qty, _ in message:
         if kind != BOOK_LEVEL:
             continue

@@ -19,8 +19,8 @@ from engine.core.records import (
     REASONS,
     VERDICT_NAMES,
 )
+from engine.core.risk import RISK_NAMES
 from engine.errors import ConfigError, DataError
-from engine.reports.columns import RISK_NAMES
 
 if TYPE_CHECKING:
     import polars as pl

@@ -176,8 +176,7 @@ class Run:
 
         Nothing is read before a query asks for it. Times are TIMESTAMP_NS in UTC.
         """
-        duckdb = need("duckdb", "analysis")
-        connection: duckdb.DuckDBPyConnection = duckdb.connect()
+        connection: duckdb.DuckDBPyConnection = need("duckdb", "analysis").connect()
         connection.execute("CREATE SCHEMA raw")
         for table in RUN_TABLES:
             source = f"read_parquet({sql_text(str(self.file(table)))})"

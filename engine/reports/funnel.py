@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from engine.commands import ADD, ROLE_ENTRY
 from engine.core.records import EXECUTE, OK, REASONS
@@ -61,7 +61,7 @@ def funnel_rows(run: Run) -> list[Stage]:
     return rows
 
 
-def _count(run: Run, table: str, condition: object) -> int:
+def _count(run: Run, table: str, condition: Any) -> int:
     import polars as pl
 
     return int(run.scan(table).filter(condition).select(pl.len()).collect().item())

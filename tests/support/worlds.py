@@ -28,6 +28,7 @@ EAGER: Mapping[str, Any] = {
         "exit_drag_max_bps": 10000.0,
         "touch_multiple": 0.0,
         "queue_wait_max_s": 1000000.0,
+        "exit_drag_below_move": False,
     },
     "regime": {"depth_min": 0.0, "spread_low_liquidity_bps": 1000.0},
 }
@@ -46,9 +47,7 @@ def make_world(
     venue_params = make_venue_params(profile)
     n = len(instruments)
     depths = np.full(n, depth, np.int64)
-    core = make_core(
-        instruments.rows(), params, profile.run.cash, depths, plugin_tuple(plugins)
-    )
+    core = make_core(instruments.rows(), params, profile.run.cash, depths, plugin_tuple(plugins))
     venue = make_venue(
         instruments.rows(),
         venue_params,
@@ -77,7 +76,9 @@ def split(events: np.ndarray, sizes: Iterable[int]) -> Iterator[np.ndarray]:
         yield events[at:]
 
 
-def run_world(world: World, batches: Iterable[np.ndarray]) -> tuple[RunResult, dict[str, np.ndarray]]:
+def run_world(
+    world: World, batches: Iterable[np.ndarray]
+) -> tuple[RunResult, dict[str, np.ndarray]]:
     """Drive `world` and return the result with every recorded table."""
     recorder = Recorder(lambda name, dtype: MemorySink(dtype))
     result = drive(batches, world, recorder)

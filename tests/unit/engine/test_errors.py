@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 
 import pytest
+
 from engine import errors
 
 # The documented table: changing a code breaks scripts of other people.

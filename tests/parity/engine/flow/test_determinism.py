@@ -16,7 +16,7 @@ from tests.support.short_market import short_market
 from tests.support.worlds import make_world, run_world, split
 
 ROOT = Path(__file__).resolve().parents[4]
-SLICE_S = 20  # of one symbol: without the JIT a core does a few thousand events a second
+SLICE_S = 600  # of one symbol: features need minutes of history before a family may act
 
 
 def digest_elsewhere(**environment: str) -> tuple[str, str]:
@@ -60,13 +60,14 @@ def test_same_digest_for_any_hash_seed(here, seed):
     assert digest_elsewhere(PYTHONHASHSEED=seed) == here
 
 
+@pytest.mark.long  # compiles everything once more
 def test_same_digest_with_bounds_checked(here):
     assert digest_elsewhere(NUMBA_BOUNDSCHECK="1") == here
 
 
 @pytest.fixture(scope="module")
 def whole():
-    instruments, events = short_market(120, symbols=3)
+    instruments, events = short_market(600, symbols=3)
     result, _ = run_world(make_world(instruments), [events])
     return instruments, events, result
 
