@@ -78,14 +78,12 @@ class Prepared:
         params = make_params(self.profile, self.plugins)
         venue_params = make_venue_params(self.profile)
         cash = int(self.profile.run.cash)
-        depths = np.array(
-            [self._depth(symbol) for symbol in self.instruments.symbols], np.int64
-        )
-        core = make_core(
-            self.instruments.rows(), params, cash, depths, plugin_tuple(self.plugins)
-        )
+        depths = np.array([self._depth(symbol) for symbol in self.instruments.symbols], np.int64)
+        core = make_core(self.instruments.rows(), params, cash, depths, plugin_tuple(self.plugins))
         venue = make_venue(self.instruments.rows(), venue_params, cash=cash, depth=depths)
         row = venue_params[0]
+        # The core expects the fees of the tier that the account is in, as the venue charges them.
+        core.glob[0]["volume"] = row["volume_start"]
         link = make_link(
             int(row["feed_ns"]),
             int(row["entry_min_ns"]),
@@ -169,9 +167,7 @@ def prepare(
         yield from stream
 
     digests = tuple(each.digest for each in families)
-    return Prepared(
-        profile, capture, instruments, batches, families, config_hash(profile, digests)
-    )
+    return Prepared(profile, capture, instruments, batches, families, config_hash(profile, digests))
 
 
 def _write_json(path: Path, value: Any) -> None:

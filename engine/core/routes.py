@@ -121,7 +121,9 @@ def route_side(key):
     return -1 if ((key - 1) >> 1) & 1 else 1
 
 
-def route_name(key: int, symbols: tuple[str, ...], family_names: dict[int, str] | None = None) -> str:
+def route_name(
+    key: int, symbols: tuple[str, ...], family_names: dict[int, str] | None = None
+) -> str:
     """`BTC/USD momentum 60s take` for people; an empty text for key 0."""
     if key == 0:
         return ""

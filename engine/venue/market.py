@@ -23,6 +23,7 @@ from engine.events import (
     MESSAGE_END,
     RESYNC,
     SNAPSHOT,
+    SYSTEM_STATUS,
     TICKER,
     TICKER_ASK,
     TICKER_BID,
@@ -262,7 +263,7 @@ def ticker_event(glob, t, symbol, event):
     our resting orders only what a print passes.
     """
     if symbol["source"] > SOURCE_TICKER:
-        return
+        return False
     field = event["id"]
     if field == TICKER_BID or field == TICKER_ASK:
         symbol["source"] = SOURCE_TICKER
@@ -307,6 +308,8 @@ def other_event(glob, t, symbol, event):
             return VENUE_OK, message_ends(glob, symbol, np.int64(event["flags"]))
     elif kind == INSTRUMENT:
         symbol["status"] = event["aux"]
+    elif kind == SYSTEM_STATUS:
+        glob["status"] = event["aux"]
     elif kind == GAP or kind == RESYNC or kind == CONNECTION_DOWN:
         distrust(symbol)
     return VENUE_OK, False

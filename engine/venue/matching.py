@@ -29,7 +29,7 @@ from engine.events import (
     SYSTEM_STATUS,
     TRADE,
 )
-from engine.jit import kernel
+from engine.jit import inner_kernel, kernel
 from engine.venue.fills import work
 from engine.venue.market import distrust, other_event, requeue
 from engine.venue.orders import emit, emit_order, order_drop
@@ -58,20 +58,102 @@ __all__ = [
 _RARE = SNAPSHOT | FAILED
 
 
+# ---- market data: the common case small, everything else behind one call ----
+
+
 @kernel
-def venue_event(venue, t, event):
-    """Whatever is not about one instrument; returns a fault code."""
+def level_with_orders(glob, symbol, event, before):
+    """A plain level that touches a queue of ours or closes a message that may fill us."""
+    t = event["ts"] - glob["params"]["feed_ns"]
+    i_side = 0 if event["side"] > 0 else 1
+    price = event["price"]
+    if symbol["low"][i_side] <= price <= symbol["high"][i_side]:
+        requeue(glob, t, symbol, i_side, price, before, event["qty"])
+    if np.int64(event["flags"]) & LAST and quotes_reach(symbol):
+        work(glob, t, symbol, 0, 0, 0)
+
+
+@kernel
+def quotes_reach(symbol):
+    """Does a displayed quote reach an order of ours, or does one wait for the book?"""
+    book = symbol["book"]
+    ask = book_best(book, 1)
+    return (
+        book_best(book, 0) >= symbol["low"][1]
+        or 0 < ask <= symbol["high"][0]
+        or symbol["n_waiting"] > 0
+    )
+
+
+@kernel
+def rare_event(glob, symbol, event):
+    """Whatever is not common: a print that concerns us, and all that is neither level nor print."""
+    t = event["ts"] - glob["params"]["feed_ns"]
+    if event["kind"] == TRADE:
+        work(glob, t, symbol, np.int64(event["side"]), event["price"], event["qty"])
+        return VENUE_OK
+    fault, closed = other_event(glob, t, symbol, event)
+    if closed:
+        work(glob, t, symbol, 0, 0, 0)
+    return fault
+
+
+@kernel
+def wide_event(glob, symbols, event):
+    """An event that is not about one known instrument; returns a fault code."""
     kind = np.int64(event["kind"])
-    if kind == BOOK_LEVEL or kind == TRADE or kind == L3_ADD:
+    if event["sym"] >= 0 or kind == BOOK_LEVEL or kind == TRADE or kind == L3_ADD:
         return FAULT_SYMBOL
     if kind == SYSTEM_STATUS:
-        venue.glob[0]["status"] = event["aux"]
+        glob["status"] = event["aux"]
     if kind == GAP or kind == RESYNC or kind == CONNECTION_DOWN:
-        for i in range(len(venue.symbols)):
-            distrust(venue.symbols[i])
-    elif kind == BOOK_LEVEL or kind == TRADE or kind == L3_ADD:
-        return FAULT_SYMBOL
+        for i in range(len(symbols)):
+            distrust(symbols[i])
     return VENUE_OK
+
+
+@inner_kernel
+def market_event(glob, symbols, event):
+    """One market event; the body of `venue_market`, small enough to be inlined into its loops."""
+    if glob["n_out"] > glob["out_room"]:
+        return FAULT_OUT_FULL
+    sym = np.int64(event["sym"])
+    if sym < 0 or sym >= len(symbols):
+        return wide_event(glob, symbols, event)
+    symbol = symbols[sym]
+    kind = np.int64(event["kind"])
+    price = event["price"]
+    qty = event["qty"]
+    if kind == BOOK_LEVEL:
+        if ((price - 1) | qty) < 0:
+            return FAULT_VALUE
+        flags = np.int64(event["flags"])
+        if symbol["steady"] == 0 or flags & _RARE:
+            return rare_event(glob, symbol, event)
+        i_side = 0 if event["side"] > 0 else 1
+        before = book_set(symbol["book"], i_side, price, qty)
+        if flags & LAST and symbol["depth"] > 0:
+            book_truncate(symbol["book"], symbol["depth"])
+        if symbol["n_live"] > 0:
+            if symbol["low"][i_side] <= price <= symbol["high"][i_side] or quotes_reach(symbol):
+                level_with_orders(glob, symbol, event, before)
+        return VENUE_OK
+    if kind == TRADE:
+        if ((price - 1) | qty) < 0:
+            return FAULT_VALUE
+        symbol["last_price"] = price
+        symbol["last_ts"] = event["ts"]
+        side = event["side"]
+        if symbol["n_live"] > 0 and (
+            (side >= 0 and price >= symbol["low"][1])
+            or (side <= 0 and price <= symbol["high"][0])
+            or price >= symbol["rise"]
+            or price <= symbol["fall"]
+            or symbol["n_waiting"] > 0
+        ):
+            return rare_event(glob, symbol, event)
+        return VENUE_OK
+    return rare_event(glob, symbol, event)
 
 
 # ---- entry points ----
@@ -87,65 +169,7 @@ def venue_market(venue, event):
 
     Events that are not market data (order events, timers, candles ...) are passed over.
     """
-    kind = np.int64(event["kind"])
-    sym = np.int64(event["sym"])
-    glob = venue.glob[0]
-    if glob["n_out"] > glob["out_room"]:
-        return FAULT_OUT_FULL
-    if sym < 0:
-        return venue_event(venue, event["ts"] - glob["params"]["feed_ns"], event)
-    if sym >= len(venue.symbols):
-        return FAULT_SYMBOL
-    symbol = venue.symbols[sym]
-    side = 0
-    price = 0
-    lots = 0
-    if kind == TRADE:
-        side = np.int64(event["side"])
-        price = event["price"]
-        lots = event["qty"]
-        if ((price - 1) | lots) < 0:
-            return FAULT_VALUE
-        symbol["last_price"] = price
-        symbol["last_ts"] = event["ts"]
-        if symbol["n_live"] == 0 or not (
-            (side >= 0 and price >= symbol["low"][1])
-            or (side <= 0 and price <= symbol["high"][0])
-            or price >= symbol["rise"]
-            or price <= symbol["fall"]
-        ):
-            return VENUE_OK
-    elif kind == BOOK_LEVEL and symbol["steady"] != 0 and np.int64(event["flags"]) & _RARE == 0:
-        at = event["price"]
-        qty = event["qty"]
-        if ((at - 1) | qty) < 0:
-            return FAULT_VALUE
-        i_side = 0 if event["side"] > 0 else 1
-        book = symbol["book"]
-        before = book_set(book, i_side, at, qty)
-        if symbol["low"][i_side] <= at <= symbol["high"][i_side]:
-            t = event["ts"] - glob["params"]["feed_ns"]
-            requeue(glob, t, symbol, i_side, at, before, qty)
-        if np.int64(event["flags"]) & LAST == 0:
-            return VENUE_OK
-        if symbol["depth"] > 0:
-            book_truncate(book, symbol["depth"])
-        if symbol["n_live"] == 0:
-            return VENUE_OK
-        ask = book_best(book, 1)
-        if (
-            book_best(book, 0) < symbol["low"][1]
-            and (ask == 0 or ask > symbol["high"][0])
-            and symbol["n_waiting"] == 0
-        ):
-            return VENUE_OK
-    else:
-        t = event["ts"] - glob["params"]["feed_ns"]
-        fault, closed = other_event(glob, t, symbol, event)
-        if fault != VENUE_OK or not closed:
-            return fault
-    work(glob, event["ts"] - glob["params"]["feed_ns"], symbol, side, price, lots)
-    return VENUE_OK
+    return market_event(venue.glob[0], venue.symbols, event)
 
 
 @kernel
@@ -157,19 +181,18 @@ def venue_run(venue, events, start, stop, until):
     it is FAULT_L3_FULL, which is of the event before
     """
     glob = venue.glob[0]
+    symbols = venue.symbols
     feed = glob["params"]["feed_ns"]
-    i = start
-    while i < stop:
+    for i in range(start, stop):
         event = events[i]
         if event["ts"] - feed > until:
-            break
-        fault = venue_market(venue, event)
+            return i, VENUE_OK
+        fault = market_event(glob, symbols, event)
         if fault != VENUE_OK:
             return (i + 1 if fault == FAULT_L3_FULL else i), fault
-        i += 1
         if glob["n_out"] > 0:
-            break
-    return i, VENUE_OK
+            return i + 1, VENUE_OK
+    return stop, VENUE_OK
 
 
 @kernel
