@@ -158,3 +158,27 @@ def test_a_low_price_never_reaches_zero():
     priced = np.isin(rows["kind"], (ev.BOOK_LEVEL, ev.TRADE, ev.L3_ADD))
     assert rows["price"][priced].min() >= 1
     Subscriber(config.instruments, 10, 10).feed(rows)
+
+
+@pytest.mark.skipif(not JIT_ENABLED, reason="a day of market takes the compiler")
+def test_the_ticker_forgets_what_is_older_than_a_day():
+    """24-hour figures over the last 1,440 minutes, the current one included, from the prints."""
+    config = GeneratorConfig(
+        seed=12, symbols=DEFAULT_SYMBOLS[:1], duration_s=27 * 3600.0, intensity=0.1, level3=False
+    )
+    rows = collect(config)
+    prints = rows[rows["kind"] == ev.TRADE]
+    minutes = prints["ts_venue"] // 60_000_000_000
+    ends = np.flatnonzero((rows["kind"] == ev.TICKER) & (rows["id"] == ev.TICKER_HIGH))
+    checked_late = 0
+    for end in ends[:: max(len(ends) // 60, 1)]:
+        message = {row["id"]: row for row in rows[end - 6 : end + 1]}
+        now = rows["ts_venue"][end] // 60_000_000_000
+        inside = prints[(prints["seq"] < rows["seq"][end]) & (minutes > now - 1440)]
+        assert inside["qty"].sum() == message[ev.TICKER_VOLUME]["qty"]
+        assert inside["price"].min() == message[ev.TICKER_LOW]["price"]
+        assert inside["price"].max() == message[ev.TICKER_HIGH]["price"]
+        mean = np.average(inside["price"], weights=inside["qty"].astype(np.float64))
+        assert abs(mean - message[ev.TICKER_VWAP]["price"]) < 0.51
+        checked_late += int(len(inside) < (prints["seq"] < rows["seq"][end]).sum())
+    assert checked_late >= 3
