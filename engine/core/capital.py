@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Final
 
 from engine.commands import ROLE_ENTRY
+from engine.core.costs import fee_rates as tier_rates
 from engine.core.desk import desk_of
 from engine.core.positions import value_at
 from engine.core.records import CAPITAL_EXHAUSTED, INPUT_MISSING, OK, SIZE_BELOW_MIN, T_EQUITY
@@ -48,15 +49,9 @@ def present_fees(desk):
 
     A missing schedule gives 100 %: no candidate survives it, nothing trades on an unknown fee.
     """
-    params = desk.params
-    volume = desk.glob["volume"]
-    n = params["n_fee_tiers"]
-    maker = RATE_SCALE
-    taker = RATE_SCALE
-    for k in range(n):
-        if volume >= params["fee_volume"][k]:
-            maker = params["fee_maker_e6"][k]
-            taker = params["fee_taker_e6"][k]
+    code, maker, taker = tier_rates(desk.params, desk.glob["volume"])
+    if code != OK:
+        return RATE_SCALE, RATE_SCALE
     return maker, taker
 
 
