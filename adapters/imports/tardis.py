@@ -376,8 +376,8 @@ class _Books:
         put_in: list[tuple[int, int, int, int]] = []  # message, kind, sym, cause
         special = np.flatnonzero(snapshot | bad)
         syms = rows["sym"][starts]
-        for sym in np.flatnonzero(~self._synced):
-            mine = syms == sym
+        for waiting in np.flatnonzero(~self._synced):
+            mine = syms == waiting
             first = np.flatnonzero(mine & snapshot & ~bad)
             until = int(first[0]) if len(first) else len(starts)
             dropped |= mine & ~snapshot & (np.arange(len(starts)) < until)
