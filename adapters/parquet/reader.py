@@ -52,6 +52,7 @@ BATCH_ROWS: Final = 65_536
 _DECODED_ROWS: Final = 1 << 20  # of all files together: bounds memory when there are many
 _DECODED_MIN: Final = 2_048
 _DECODED_MAX: Final = 16_384  # what the cache holds; more is slower
+_READ_BYTES: Final = 1 << 16  # of a column at a time
 _TS_BOUND: Final = 1 << 62
 _ARROW_ERRORS: Final = (pa.ArrowException, OSError, ValueError, EOFError, MemoryError)
 
@@ -237,7 +238,7 @@ class Capture(_Selection):
         with open_parquet(store, file) as parquet:
             groups = self._row_groups(parquet)
             whole = len(groups) == parquet.metadata.num_row_groups
-            batches = parquet.iter_batches(n_decoded, row_groups=groups, use_threads=True)
+            batches = parquet.iter_batches(n_decoded, row_groups=groups, use_threads=False)
             n_read = 0
             while True:
                 try:
@@ -313,7 +314,10 @@ def open_parquet(store: Store, file: DataFile) -> Iterator[pq.ParquetFile]:
         raise refused(store, file, f"it has {size} bytes, the manifest says {file.bytes}")
     try:
         source = store.open(file.path)
-        parquet = pq.ParquetFile(source, page_checksum_verification=True)
+        # By default Arrow reads the bytes of all wanted row groups at once: memory as the file.
+        parquet = pq.ParquetFile(
+            source, page_checksum_verification=True, pre_buffer=False, buffer_size=_READ_BYTES
+        )
         schema = parquet.schema_arrow
     except _ARROW_ERRORS as error:
         raise refused(store, file, f"it is not whole: {_short(error)}") from error

@@ -179,9 +179,12 @@ class Store:
             return data
 
     def open(self, path: str) -> Any:
-        """A file for pyarrow to read from. Local files are mapped: nothing is copied."""
+        """A file for pyarrow to read from.
+
+        Not a memory map: mapped pages count as ours, and memory would grow with the file.
+        """
         if self.local:
-            return pa.memory_map(str(self.local / path))
+            return pa.OSFile(str(self.local / path), "rb")
         return self.fs.open(self._remote(path), "rb", cache_type="readahead")
 
     def sha256(self, path: str) -> str:

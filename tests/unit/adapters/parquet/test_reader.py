@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tracemalloc
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from engine.instruments import UnknownSymbolError
 from tests.support.captures import CHANNELS, DEPTH, TABLE, market_rows
 
 ROWS = market_rows(4000)
+ROOT = Path(__file__).parents[4]
 MIDNIGHT = 1_767_312_000_000_000_000
 
 
@@ -262,3 +265,42 @@ def test_memory_does_not_grow_with_the_length_of_a_capture(tmp_path: Path) -> No
     peak(tmp_path / "short")  # compiles
 
     assert peak(tmp_path / "long") < 1.2 * peak(tmp_path / "short")
+
+
+READ_AND_WEIGH = """
+import sys
+from pathlib import Path
+import pyarrow
+from adapters.parquet.reader import open_capture
+
+def pages():
+    return int(Path("/proc/self/statm").read_text().split()[1])
+
+weights = [pages() for batch in open_capture(sys.argv[1]).batches()]
+arrow = pyarrow.default_memory_pool().max_memory()
+print(len(weights), 4096 * weights[len(weights) // 4], 4096 * max(weights), arrow)
+"""
+
+
+@pytest.mark.long
+def test_a_process_does_not_grow_while_it_reads(tmp_path: Path) -> None:
+    """All of it: Arrow's pool, mapped pages, freed memory that nobody gave back."""
+    rng = np.random.default_rng(0)
+    with CaptureWriter(
+        tmp_path, "a", TABLE, channels=CHANNELS, assign_seq=True, on_crossed="count"
+    ) as writer:
+        for i in range(60):
+            rows = np.tile(ROWS, 12)
+            rows["ts"] = MIDNIGHT + (i * len(rows) + np.arange(len(rows))) * 1000
+            rows["qty"] = rng.integers(1, 1 << 50, len(rows))  # does not compress
+            rows["ts_venue"] = rng.integers(0, 1 << 62, len(rows))
+            writer.append(rows)
+    command = [sys.executable, "-c", READ_AND_WEIGH, str(tmp_path)]
+    out = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout
+
+    n_batches, after_a_quarter, most, arrow = map(int, out.split())
+    on_disk = sum(path.stat().st_size for path in tmp_path.rglob("*.parquet"))
+    assert n_batches > 80
+    assert on_disk > 100e6
+    assert most - after_a_quarter < on_disk // 5
+    assert arrow < on_disk // 3  # files are not read whole before their first row is given
