@@ -25,19 +25,12 @@ VENUE, STORE, GENERATOR = "simulated venue", "cold store", "market generator"
 LOOP: Final = "the loop that joins core and venue"
 # Lanes are compiled side by side: they share small kernels only, and take about as long.
 LANES: Final = ((ORDERS, STORE), (VENUE, ROUTES))
-# Stages of the core (engine/stage.py) by lane, callees first; the loop compiles what is left.
+# Stages (engine/stage.py) by part. Those that call nearly all others are left to the loop; what is
+# named nowhere here is compiled with the orders, so a new stage needs no line.
 STAGES: Final = {
-    ORDERS: (
-        "update_capital",
-        "set_order_state",
-        "emit",
-        "guard_position",
-        "manage_entries",
-        "apply_order_event",
-        "enter",
-    ),
     ROUTES: ("refresh_market", "judge_symbol"),
     VENUE: ("run_venue", "command_to_venue", "timer_to_venue"),
+    LOOP: ("evaluate", "on_other", "run_core", "step_one"),
 }
 
 Talk = Callable[[str], None]
@@ -148,11 +141,12 @@ def _compile(dispatcher: Any, *arguments: Any) -> None:
 
 def _compile_stages(part: str) -> None:
     import engine.flow.advance  # noqa: F401  (defines every stage)
-    from engine.stage import compile_stage, define_kind
+    from engine.stage import compile_stage, define_kind, stages
 
     _core(linked=False)
     define_kind("venue", _venue())
-    for name in STAGES[part]:
+    elsewhere = {name for names in STAGES.values() for name in names}
+    for name in STAGES.get(part) or [each for each in stages() if each not in elsewhere]:
         compile_stage(name)
 
 
