@@ -285,9 +285,10 @@ def summary_rows(facts: dict[str, Any], seconds: float | None = None) -> list[tu
 def blocker_rows(facts: dict[str, Any], n_most: int | None = None) -> list[tuple[str, str, str]]:
     """Why candidates were blocked, most frequent first: (share, code, sentence)."""
     sentences = dict(REASONS.values())
+    # A manifest that was read back has its keys by name.
+    most_first = sorted(facts["blockers"].items(), key=lambda each: (-each[1]["n"], each[0]))
     return [
-        (share_text(each["share"]), code, sentences[code])
-        for code, each in list(facts["blockers"].items())[:n_most]
+        (share_text(each["share"]), code, sentences[code]) for code, each in most_first[:n_most]
     ]
 
 

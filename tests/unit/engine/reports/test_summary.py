@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 
@@ -59,6 +61,16 @@ def test_blocked_shares_leave_out_what_was_not_blocked_and_sum_to_one():
     assert 1.0 == pytest.approx(sum(each["share"] for each in facts["blockers"].values()))
     assert ["51.6 %", "NOT_ENOUGH_HISTORY"] == list(blocker_rows(facts)[0][:2])
     assert dict(REASONS.values())["NOT_ENOUGH_HISTORY"] == blocker_rows(facts)[0][2]
+
+
+def test_blockers_stand_most_frequent_first_also_when_read_from_a_manifest():
+    facts = summary()
+    read = json.loads(json.dumps(facts, sort_keys=True))
+
+    assert blocker_rows(facts) == blocker_rows(read)
+    counts = [read["blockers"][code]["n"] for _, code, _ in blocker_rows(read)]
+    assert counts == sorted(counts, reverse=True)
+    assert len(set(counts)) > 1
 
 
 def blocked_by(*codes):
