@@ -43,6 +43,7 @@ from engine.flow.rules import (
 )
 from engine.instruments import InstrumentTable
 
+_MESSAGES = ("book", "level3")  # the core acts on these when they are complete
 AGAIN = "Restore it from a copy, or capture or import it again."
 
 
@@ -293,7 +294,7 @@ class _Check:
             for each in manifest.files
             if (each.channel, each.symbol) == (file.channel, file.symbol)
         )
-        if is_last and not last_flags & LAST:
+        if is_last and file.channel in _MESSAGES and not last_flags & LAST:
             raise found("open", "its last message is not closed by LAST", n_read - 1)
 
     def _raw_rows(self, file: DataFile) -> Iterator[np.ndarray]:

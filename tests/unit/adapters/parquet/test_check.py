@@ -358,3 +358,12 @@ def test_a_store_elsewhere_is_checked_too(tmp_path: Path) -> None:
         writer.append(Market(2).draw(200))
 
     assert check_store(url).ok
+
+
+def test_a_fact_of_one_record_needs_no_last(tmp_path: Path) -> None:
+    """Only books wait for the end of a message."""
+    rows = ROWS.copy()
+    rows["flags"][(rows["kind"] == ev.INSTRUMENT) | (rows["kind"] == ev.CONNECTION_UP)] = 0
+    write(tmp_path, rows)
+
+    assert check_store(tmp_path).ok
