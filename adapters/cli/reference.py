@@ -122,8 +122,8 @@ print(run.explain("2026-01-01T12:00:00", "BTC/USD"))
 
 Recorded columns are integers (ticks, lots, money, ns, codes) and estimates. Frames and SQL views
 add the column named under *reads as*: UTC times, prices and amounts in units, names of codes. They
-are the nearest floats, for people; what must be exact is in the integers. Prices are ticks,
-quantities lots, money 1e-8 of the quote currency, times ns since the epoch (UTC).
+are the nearest floats, for people; what must be exact is in the integers. An estimate that is not a
+number is NaN as recorded and null in frames and views. Prices are ticks, quantities lots, money 1e-8 of the quote currency, times ns since the epoch (UTC).
 
 ## Tables
 """

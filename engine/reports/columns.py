@@ -1,7 +1,7 @@
 """Which columns does a person want beside the integers of a run's tables? Said once, for two engines.
 
-Every recorded column keeps its name and its exact value. Beside it stands what it means: `ts`
-becomes `time`, `price` in ticks `price_quote`, `qty` in lots `qty_base`, `fee` in money `fee_quote`,
+Every recorded column keeps its name and its exact value, but an estimate that is NaN reads as null.
+Beside it stands what it means: `ts` becomes `time`, `price` in ticks `price_quote`, `qty` in lots `qty_base`, `fee` in money `fee_quote`,
 `hold_ns` `hold_s`, a code `<code>_name`, a route key `route_name`. The rules follow the units of
 engine/core/records.py, so a new column of a table gets its companion by itself. Each rule renders
 as a polars expression and as SQL for DuckDB; a test holds that both say the same.

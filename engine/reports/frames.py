@@ -100,7 +100,9 @@ class Run:
         raw = polars.scan_parquet(self.file(table))
         known = set(raw.collect_schema().names())
         rules = companions(table)
-        frame = raw.with_columns(rule.polars(self.frame) for rule in rules if rule.source in known)
+        # An estimate that is not there reads as null: NaN would spoil a mean and pass `> 0`.
+        bare = raw.with_columns(polars.col(polars.Float64).fill_nan(None))
+        frame = bare.with_columns(rule.polars(self.frame) for rule in rules if rule.source in known)
         return frame.select(_ordered(known, frame.collect_schema().names()))
 
     def table(self, table: str) -> pl.DataFrame:
@@ -179,15 +181,24 @@ class Run:
         connection: duckdb.DuckDBPyConnection = need("duckdb", "analysis").connect()
         connection.execute("CREATE SCHEMA raw")
         for table in RUN_TABLES:
-            source = f"read_parquet({sql_text(str(self.file(table)))})"
+            # Parquet's minimum and maximum leave NaN out. Without the option DuckDB takes that as
+            # proof that there is none, and isnan() is false everywhere (duckdb issue 25521).
+            source = f"read_parquet({sql_text(str(self.file(table)))}, can_have_nan = true)"
             connection.execute(f"CREATE VIEW raw.{table} AS SELECT * FROM {source}")
-            known = [row[0] for row in connection.execute(f"DESCRIBE raw.{table}").fetchall()]
+            kinds = dict(row[:2] for row in connection.execute(f"DESCRIBE raw.{table}").fetchall())
+            known = list(kinds)
             made = {
+                name: f"CASE WHEN isnan({quoted(name)}) THEN NULL ELSE {quoted(name)} END "
+                f"AS {quoted(name)}"
+                for name, kind in kinds.items()
+                if kind == "DOUBLE"
+            }
+            made |= {
                 rule.name: f"{rule.sql(self.frame)} AS {quoted(rule.name)}"
                 for rule in companions(table)
                 if rule.source in known
             }
-            names = _ordered(set(known), [*known, *made])
+            names = _ordered(set(known), [*known, *(each for each in made if each not in kinds)])
             columns = ", ".join(made.get(name, quoted(name)) for name in names)
             connection.execute(f"CREATE VIEW {table} AS SELECT {columns} FROM raw.{table}")
         return connection

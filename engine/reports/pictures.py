@@ -222,7 +222,9 @@ def cost_picture(run: Run, executed_only: bool = True) -> go.Figure:
     """
     import polars as pl
 
-    winners = run.scan("decisions").filter((pl.col("route") != 0) & pl.col("cost_bps").is_not_nan())
+    winners = run.scan("decisions").filter(
+        (pl.col("route") != 0) & pl.col("cost_bps").is_not_null()
+    )
     if executed_only:
         winners = winners.filter(pl.col("outcome") == EXECUTE)
     label = pl.concat_str("symbol", pl.lit(" "), "route_name").alias("label")
