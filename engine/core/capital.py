@@ -14,7 +14,14 @@ from engine.commands import ROLE_ENTRY
 from engine.core.costs import fee_rates as tier_rates
 from engine.core.desk import desk_of
 from engine.core.positions import value_at
-from engine.core.records import CAPITAL_EXHAUSTED, INPUT_MISSING, OK, SIZE_BELOW_MIN, T_EQUITY
+from engine.core.records import (
+    CAPITAL_EXHAUSTED,
+    COSTS_EXCEED_MOVE,
+    INPUT_MISSING,
+    OK,
+    SIZE_BELOW_MIN,
+    T_EQUITY,
+)
 from engine.core.rows import claim_row
 from engine.events import MODE_REDUCED
 from engine.jit import kernel
@@ -250,9 +257,12 @@ def order_qty(core, i, price, net_bps, confidence):
     The size is `capital.base_fraction` of free capital x min(net / edge_full, 1) x confidence,
     capped per order, symbol, exposure and cash, floored to lots.
     price : int64, ticks, the worst price the entry may pay; net_bps : float64; confidence : 0..1
-    returns (int64 lots, reason code): OK, SIZE_BELOW_MIN, CAPITAL_EXHAUSTED or INPUT_MISSING
+    returns (int64 lots, reason code): OK, COSTS_EXCEED_MOVE, SIZE_BELOW_MIN, CAPITAL_EXHAUSTED or
+        INPUT_MISSING
     """
     desk = desk_of(core)
+    if net_bps <= 0.0:
+        return 0, COSTS_EXCEED_MOVE
     edge = clip(net_bps / desk.params["capital_edge_full_bps"], 0.0, 1.0)
     return sized_qty(desk, i, price, edge * clip(confidence, 0.0, 1.0))
 

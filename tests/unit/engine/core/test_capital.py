@@ -10,7 +10,13 @@ from engine.core.capital import (
     reference_qty,
     update_capital,
 )
-from engine.core.records import CAPITAL_EXHAUSTED, INPUT_MISSING, OK, SIZE_BELOW_MIN
+from engine.core.records import (
+    CAPITAL_EXHAUSTED,
+    COSTS_EXCEED_MOVE,
+    INPUT_MISSING,
+    OK,
+    SIZE_BELOW_MIN,
+)
 from engine.events import MODE_REDUCED
 from tests.support.order_desk import ASK, BID, QTY, START, USD, OrderDesk, S
 
@@ -109,7 +115,13 @@ def test_size_grows_with_edge_and_confidence_up_to_a_full_order(
 
 @pytest.mark.parametrize("net_bps", [0.0, -3.0])
 def test_no_edge_is_no_size(net_bps: float) -> None:
-    assert (0, CAPITAL_EXHAUSTED) == size(OrderDesk(), net_bps)
+    assert (0, COSTS_EXCEED_MOVE) == size(OrderDesk(), net_bps)
+
+
+def test_no_free_capital_is_no_size() -> None:
+    desk = OrderDesk()
+    desk.glob["free"] = 0
+    assert (0, CAPITAL_EXHAUSTED) == size(desk)
 
 
 def test_an_unknown_edge_is_no_size() -> None:
