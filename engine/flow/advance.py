@@ -25,7 +25,7 @@ from engine.events import EVENT, ORDER_SENT, TIMER
 from engine.jit import kernel
 from engine.stage import define_kind, stage
 from engine.venue.latency import entry_latency, response_latency
-from engine.venue.matching import venue_command, venue_market, venue_next_time, venue_timer
+from engine.venue.matching import venue_command, venue_next_time, venue_run, venue_timer
 
 FOREVER: Final = (1 << 62) + ((1 << 62) - 1)
 FAR: Final = 1 << 62  # a time so late that adding a latency does not wrap
@@ -125,21 +125,13 @@ def run_venue(calls, venue, link, events, first, limit):
     returns the index of the first event not shown
     """
     row = link[0]
-    feed = row["feed_ns"]
-    v = first
-    while v < len(events):
-        t = max(row["venue_ts"], events[v]["ts"] - feed)
-        if t > limit:
-            break
-        row["venue_ts"] = t
-        fault = venue_market(venue, events[v])
-        v += 1
-        if fault != 0:
-            row["fault"] = VENUE_FAULT + fault
-            break
-        if venue.glob[0]["n_out"] > 0:
-            ship_answers(venue, link, t)
-            break
+    v, fault = venue_run(venue, events, first, len(events), limit)
+    if v > first:
+        row["venue_ts"] = max(row["venue_ts"], events[v - 1]["ts"] - row["feed_ns"])
+    if fault != 0:
+        row["fault"] = VENUE_FAULT + fault
+    elif venue.glob[0]["n_out"] > 0:
+        ship_answers(venue, link, row["venue_ts"])
     return v
 
 
