@@ -89,8 +89,8 @@ def _print_summary(folder: Path | None, manifest: dict[str, Any], record: bool =
             rows[:BLOCKERS_SHOWN],
             title="why candidates were blocked",
         )
-        if len(rows) > BLOCKERS_SHOWN:
-            write(f"and {len(rows) - BLOCKERS_SHOWN} more: kapitaalbot run blockers RUN")
+        if len(rows) > BLOCKERS_SHOWN and folder is not None:
+            write(f"and {len(rows) - BLOCKERS_SHOWN} more: kapitaalbot run blockers {folder}")
     write()
     write_pairs([("digest", manifest["digest"]), ("folder", _place(folder, record))])
 

@@ -212,7 +212,7 @@ def test_with_the_jit_off_there_is_nothing_to_compile():
 def test_the_first_run_says_that_it_compiles_and_for_how_long(monkeypatch):
     said = []
     monkeypatch.setattr(warm, "is_warm", lambda: False)
-    monkeypatch.setattr(warm, "warm_all", lambda talk: {"seconds": 12.3})
+    monkeypatch.setattr(warm, "warm_all", lambda talk, for_replay: {"seconds": 12.3})
     warm.warm_if_cold(said.append)
     assert "once per version" in said[0]
     assert "compiled in 12 s." == said[1]
