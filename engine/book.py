@@ -11,7 +11,9 @@ for bids. So both sides are one piece of code. Invariants, per side:
 - the window is [base, base + RING), base a multiple of 32; ring levels lie in it, their quantity
   at `key & (RING - 1)`, 0 where there is none; one bit per occupied tick in `bits`;
 - every far level is worse than the window's end, far levels ascend by key, best first;
-- if there is any level, the best one is in the ring; `best` and `worst` span the ring's levels;
+- if there is any level, the best one is in the ring; no level of the ring is better than `best` or
+  worse than `worst`. They are bounds inside the window: a removal leaves them, who asks
+  (`_best_key`) tightens them;
 - a side holds at most `DEPTH_MAX` levels: the worst is dropped when one more arrives.
 """
 
@@ -21,7 +23,7 @@ from typing import Final
 
 import numpy as np
 
-from engine.jit import kernel
+from engine.jit import inner_kernel, kernel
 from engine.numerics import high_bit, low_bit
 
 BIDS: Final = 0
@@ -122,16 +124,29 @@ def _near_insert(book, i_side, key, qty):
 @kernel
 def _near_remove(book, i_side, key):
     """A level that is there, inside the window. Does not refill an empty ring."""
-    bits = book["bits"][i_side]
-    bits[(key >> 5) & _WORD_MASK] &= ~(1 << (key & 31))
+    book["bits"][i_side, (key >> 5) & _WORD_MASK] &= ~(1 << (key & 31))
     book["near_qty"][i_side, key & _MASK] = 0
-    n_near = book["n_near"][i_side] - 1
-    book["n_near"][i_side] = n_near
-    if n_near > 0:
-        if key == book["best"][i_side]:
-            book["best"][i_side] = _next_near(bits, key)
-        elif key == book["worst"][i_side]:
-            book["worst"][i_side] = _previous_near(bits, key)
+    book["n_near"][i_side] -= 1
+
+
+@kernel
+def _best_key(book, i_side):
+    """Key of the ring's best level; there is one."""
+    key = book["best"][i_side]
+    if book["near_qty"][i_side, key & _MASK] == 0:
+        key = _next_near(book["bits"][i_side], key)
+        book["best"][i_side] = key
+    return key
+
+
+@kernel
+def _worst_key(book, i_side):
+    """Key of the ring's worst level; there is one."""
+    key = book["worst"][i_side]
+    if book["near_qty"][i_side, key & _MASK] == 0:
+        key = _previous_near(book["bits"][i_side], key)
+        book["worst"][i_side] = key
+    return key
 
 
 @kernel
@@ -155,7 +170,7 @@ def _drop_worst(book, i_side):
     if book["n_far"][i_side] > 0:
         book["n_far"][i_side] -= 1
     else:
-        _near_remove(book, i_side, book["worst"][i_side])
+        _near_remove(book, i_side, _worst_key(book, i_side))
 
 
 @kernel
@@ -171,23 +186,25 @@ def _place_window(book, i_side, touch):
     # Near levels beyond the new end become the best far levels.
     n_out = 0
     n_near = book["n_near"][i_side]
-    if n_near > 0 and book["worst"][i_side] >= end:
-        if book["best"][i_side] >= end:
+    if n_near > 0 and _worst_key(book, i_side) >= end:
+        if _best_key(book, i_side) >= end:
             n_out = n_near
         else:
             key = _next_near(bits, end)
             n_out = 1
-            while key != book["worst"][i_side]:
+            while key != _worst_key(book, i_side):
                 key = _next_near(bits, key + 1)
                 n_out += 1
         for i in range(n_far - 1, -1, -1):
             far_key[i + n_out] = far_key[i]
             far_qty[i + n_out] = far_qty[i]
         for i in range(n_out - 1, -1, -1):
-            key = book["worst"][i_side]
+            key = _worst_key(book, i_side)
             far_key[i] = key
             far_qty[i] = near_qty[key & _MASK]
             _near_remove(book, i_side, key)
+        if n_near > n_out:
+            _worst_key(book, i_side)  # a bound outside the window would meet another level there
         book["n_far"][i_side] = n_far + n_out
         book["base"][i_side] = base
         return
@@ -246,7 +263,7 @@ def _set_outside(book, i_side, key, qty):
             _drop_worst(book, i_side)
         _near_insert(book, i_side, key, qty)
         return 0
-    if qty != 0 and book["best"][i_side] - book["base"][i_side] > _STALE:
+    if qty != 0 and _best_key(book, i_side) - book["base"][i_side] > _STALE:
         _place_window(book, i_side, book["best"][i_side])
         if key < book["base"][i_side] + RING:
             old = book["near_qty"][i_side, key & _MASK]
@@ -261,13 +278,8 @@ def _set_outside(book, i_side, key, qty):
 
 
 @kernel
-def book_set(book, i_side, price, qty):
-    """Set the quantity of one level; 0 removes it.
-
-    price : int64, ticks, 1 .. 2**40; qty : int64, lots, >= 0
-    returns int64, lots: the quantity that stood there before, 0 if none
-    """
-    key = price if i_side == 1 else -price
+def _set_rare(book, i_side, key, qty):
+    """As `book_set`, for a level outside the window, into an empty ring or onto a full side."""
     offset = key - book["base"][i_side]
     if offset < 0 or offset >= RING:
         return _set_outside(book, i_side, key, qty)
@@ -280,12 +292,56 @@ def book_set(book, i_side, price, qty):
             _drop_worst(book, i_side)
         _near_insert(book, i_side, key, qty)
         return 0
-    if old == 0:
-        return 0
-    _near_remove(book, i_side, key)
+    if old != 0:
+        _near_remove(book, i_side, key)
+        _refill(book, i_side)
+    return old
+
+
+@kernel
+def _refill(book, i_side):
+    """If the ring is empty, bring the best far levels near."""
     if book["n_near"][i_side] == 0 and book["n_far"][i_side] > 0:
         _place_window(book, i_side, book["far_key"][i_side, 0])
+
+
+@inner_kernel
+def book_set_inline(book, i_side, price, qty):
+    """As `book_set`, for the one loop over all events that a program lives in."""
+    key = price if i_side == 1 else -price
+    offset = key - book["base"][i_side]
+    n_near = book["n_near"][i_side]
+    if offset < 0 or offset >= RING or n_near == 0:
+        return _set_rare(book, i_side, key, qty)
+    if n_near + book["n_far"][i_side] >= DEPTH_MAX:
+        return _set_rare(book, i_side, key, qty)
+    # Whether a level comes, goes or changes is a coin toss, and a wrong guess costs ten times the
+    # rest. So all three are computed, without a branch, and what was the best is left a bound.
+    old = book["near_qty"][i_side, key & _MASK]
+    book["near_qty"][i_side, key & _MASK] = qty
+    stood = np.int64(old != 0)
+    stands = np.int64(qty != 0)
+    book["bits"][i_side, (key >> 5) & _WORD_MASK] ^= (stood ^ stands) << (key & 31)
+    n_near += stands - stood
+    book["n_near"][i_side] = n_near
+    best = book["best"][i_side]
+    worst = book["worst"][i_side]
+    here = key if qty != 0 else best
+    book["best"][i_side] = min(best, here)
+    book["worst"][i_side] = max(worst, here)
+    if n_near == 0:
+        _refill(book, i_side)
     return old
+
+
+@kernel
+def book_set(book, i_side, price, qty):
+    """Set the quantity of one level; 0 removes it.
+
+    price : int64, ticks, 1 .. 2**40; qty : int64, lots, >= 0
+    returns int64, lots: the quantity that stood there before, 0 if none
+    """
+    return book_set_inline(book, i_side, price, qty)
 
 
 @kernel
@@ -309,7 +365,7 @@ def book_best(book, i_side):
     """Price of the best level in ticks, 0 if the side is empty."""
     if book["n_near"][i_side] == 0:
         return 0
-    key = book["best"][i_side]
+    key = _best_key(book, i_side)
     return key if i_side == 1 else -key
 
 
@@ -320,7 +376,7 @@ def book_worst(book, i_side):
     if n_far > 0:
         key = book["far_key"][i_side, n_far - 1]
     elif book["n_near"][i_side] > 0:
-        key = book["worst"][i_side]
+        key = _worst_key(book, i_side)
     else:
         return 0
     return key if i_side == 1 else -key
@@ -347,9 +403,9 @@ def book_next(book, i_side, price):
     if book["n_near"][i_side] == 0:
         return 0
     key = (price if i_side == 1 else -price) + 1
-    if key <= book["best"][i_side]:
+    if key <= _best_key(book, i_side):
         key = book["best"][i_side]
-    elif key <= book["worst"][i_side]:
+    elif key <= _worst_key(book, i_side):
         key = _next_near(book["bits"][i_side], key)
     else:
         at = _far_position(book, i_side, key)
@@ -365,13 +421,13 @@ def book_previous(book, i_side, price):
     if book["n_near"][i_side] == 0:
         return 0
     key = (price if i_side == 1 else -price) - 1
-    if key < book["best"][i_side]:
+    if key < _best_key(book, i_side):
         return 0
-    if key <= book["worst"][i_side]:
+    if key <= _worst_key(book, i_side):
         key = _previous_near(book["bits"][i_side], key)
     else:
         at = _far_position(book, i_side, key + 1)
-        key = book["far_key"][i_side, at - 1] if at > 0 else book["worst"][i_side]
+        key = book["far_key"][i_side, at - 1] if at > 0 else _worst_key(book, i_side)
     return key if i_side == 1 else -key
 
 
@@ -386,7 +442,7 @@ def book_top(book, i_side, n, prices, qtys):
     bits = book["bits"][i_side]
     near_qty = book["near_qty"][i_side]
     count = 0
-    key = book["best"][i_side]
+    key = _best_key(book, i_side) if n_near > 0 else 0
     while count < n and count < n_near:
         if count > 0:
             key = _next_near(bits, key + 1)
@@ -407,4 +463,4 @@ def book_crossed(book):
     """Do both sides have levels, and is the best bid at or above the best ask?"""
     if book["n_near"][0] == 0 or book["n_near"][1] == 0:
         return False
-    return -book["best"][0] >= book["best"][1]
+    return -_best_key(book, 0) >= _best_key(book, 1)

@@ -61,6 +61,9 @@ def assert_invariants(book: np.void) -> None:
         assert np.count_nonzero(book["near_qty"][i_side]) == n_near
         assert sum(int(word).bit_count() for word in book["bits"][i_side]) == n_near
         assert n_near > 0 or n_far == 0
+        if n_near > 0:
+            best, worst = int(book["best"][i_side]), int(book["worst"][i_side])
+            assert base <= best <= worst < base + RING
         assert np.all(far >= base + RING)
         assert np.all(np.diff(far) > 0)
 
