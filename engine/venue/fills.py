@@ -48,22 +48,18 @@ from engine.venue.params import FILL_NONE, FILL_WHOLE
 from engine.venue.queue import queue_after_trade
 from engine.venue.state import ARMED, ENTERING, OPEN, SOURCE_L3, WAITING
 
-
-@kernel
-def matching_on(status):
-    """Do trades arise in this status of the venue or of the pair?"""
-    return (
-        status == STATUS_ONLINE
-        or status == STATUS_LIMIT_ONLY
-        or status == STATUS_REDUCE_ONLY
-        or status == STATUS_CANCEL_ONLY
-    )
+_MATCHING = (
+    (1 << STATUS_ONLINE)
+    | (1 << STATUS_LIMIT_ONLY)
+    | (1 << STATUS_REDUCE_ONLY)
+    | (1 << STATUS_CANCEL_ONLY)
+)
 
 
 @kernel
 def trades_arise(glob, symbol):
-    """Does the venue match this symbol now?"""
-    return matching_on(glob["status"]) and matching_on(symbol["status"])
+    """Does the venue match this symbol now, by its own status and by the pair's?"""
+    return (_MATCHING >> glob["status"]) & (_MATCHING >> symbol["status"]) & 1 == 1
 
 
 @kernel
@@ -359,10 +355,10 @@ def enter_next(glob, t, symbol, trusted):
             order["state"] = WAITING
             order_bounds(glob, symbol)
         if state == ENTERING or (trusted and (fired or state == WAITING)):
-            # behind all others in time
-            order_unlist(glob, symbol, slot)
             order["state"] = ENTERING
-            order_list(glob, symbol, slot)
+            if i < symbol["n_live"] - 1:  # behind all others in time
+                order_unlist(glob, symbol, slot)
+                order_list(glob, symbol, slot)
             return slot, fired
         i += 1
     return -1, False
@@ -407,6 +403,13 @@ def enter_ends(glob, t, symbol, slot, stop):
 
 
 @kernel
+def quotes_reach(symbol):
+    """Does a displayed quote reach a resting order of ours?"""
+    ask = book_best(symbol["book"], 1)
+    return book_best(symbol["book"], 0) >= symbol["low"][1] or 0 < ask <= symbol["high"][0]
+
+
+@kernel
 def work(glob, t, symbol, side, price, lots):
     """Let our orders of one symbol trade as far as they do at time `t`.
 
@@ -417,26 +420,27 @@ def work(glob, t, symbol, side, price, lots):
     An order on the taker's own side that the print fires comes behind it: it finds neither the
     print's lots nor anything better than its price, though the book still shows them.
     """
-    trusted = book_trusted(symbol)
     arise = trades_arise(glob, symbol)
     taker = side
-    if price > 0 and arise:
-        at_touch = True
-        if side == 0:
-            taker = taker_side(symbol, price)
-            # Inside the spread, by whomever: our better prices on either side were passed.
-            at_touch = taker != 0
-        glob["n_prints"] += 1
-        for i_side in range(2):
-            if taker != 0 and (taker > 0) != (i_side == 1):
-                continue
-            left = lots
-            while left > 0:
-                slot, filled, left = print_next(glob, t, symbol, i_side, price, left, at_touch)
-                if slot < 0:
-                    break
-                fill(glob, t, symbol, slot, glob["orders"][slot]["price"], filled, MAKER)
-    elif price == 0 and arise and trusted:
+    if price > 0:
+        if arise:
+            at_touch = True
+            if side == 0:
+                taker = taker_side(symbol, price)
+                # Inside the spread, by whomever: our better prices on either side were passed.
+                at_touch = taker != 0
+            glob["n_prints"] += 1
+            for i_side in range(2):
+                left = lots
+                while left > 0 and (taker == 0 or (taker > 0) == (i_side == 1)):
+                    slot, filled, left = print_next(glob, t, symbol, i_side, price, left, at_touch)
+                    if slot < 0:
+                        break
+                    fill(glob, t, symbol, slot, glob["orders"][slot]["price"], filled, MAKER)
+        if symbol["fall"] < price < symbol["rise"] and symbol["n_waiting"] == 0:
+            return
+    trusted = book_trusted(symbol)
+    if price == 0 and arise and trusted and quotes_reach(symbol):
         for i_side in range(2):
             while True:
                 slot, filled = quote_next(glob, symbol, i_side)

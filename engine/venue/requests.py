@@ -55,7 +55,7 @@ from engine.instruments import (
     STATUS_POST_ONLY,
     STATUS_REDUCE_ONLY,
 )
-from engine.jit import kernel
+from engine.jit import inner_kernel, kernel
 from engine.units import notional_money
 from engine.venue.account import hold_fits, hold_money, hold_rate, hold_set
 from engine.venue.fees import fee_roll
@@ -408,6 +408,51 @@ def refuse(glob, t, kind, command, reason):
 
 
 @kernel
+def change_order(glob, symbol, slot, command, t):
+    """Amend or cancel a live order, if the rate counter lets it."""
+    params = glob["params"]
+    order = glob["orders"][slot]
+    amend = command["kind"] == AMEND
+    age = t - order["changed_ts"]
+    points = rate_amend_points(age) if amend else rate_cancel_points(age)
+    if rate_charge(symbol, params, t, 1 if amend else 0, points):
+        refusal = AMEND_REJECT if amend else CANCEL_REJECT
+        emit_order(glob, t, refusal, order, 0, 0, REJECT_RATE, LAST)
+    elif amend:
+        amend_order(glob, symbol, slot, command, t)
+        work(glob, t, symbol, 0, 0, 0)
+    elif not cancel_allowed(glob["status"]) or not cancel_allowed(symbol["status"]):
+        emit_order(glob, t, CANCEL_REJECT, order, 0, 0, REJECT_STATUS, LAST)
+    else:
+        order_cancel(glob, t, symbol, slot, CANCEL_USER)
+
+
+@kernel
+def rare_command(glob, symbols, command, t):
+    """A command for no live order of ours: cancel all, an unknown id; returns a fault code."""
+    kind = np.int64(command["kind"])
+    sym = np.int64(command["sym"])
+    if kind == CANCEL_ALL:
+        if sym < -1 or sym >= len(symbols):
+            return FAULT_SYMBOL
+        if not cancel_allowed(glob["status"]):
+            refuse(glob, t, CANCEL_REJECT, command, REJECT_STATUS)
+            return VENUE_OK
+        for i in range(len(symbols)):
+            symbol = symbols[i]
+            if (sym == -1 or sym == i) and cancel_allowed(symbol["status"]):
+                cancel_all(glob, symbol, t)
+        return VENUE_OK
+    if kind == AMEND or kind == CANCEL:
+        if 0 <= sym < len(symbols):
+            rate_charge(symbols[sym], glob["params"], t, 1 if kind == AMEND else 0, 0)
+        refusal = AMEND_REJECT if kind == AMEND else CANCEL_REJECT
+        refuse(glob, t, refusal, command, REJECT_UNKNOWN_ORDER)
+        return VENUE_OK
+    return FAULT_SYMBOL if kind == ADD else FAULT_VALUE
+
+
+@inner_kernel
 def venue_command(venue, command, t):
     """A command arrives at the matching engine at time `t`; the answers are appended to `out`.
 
@@ -419,52 +464,18 @@ def venue_command(venue, command, t):
     id alone. `out` has rows to spare for any one call, see OUT_PER_CALL.
     """
     glob = venue.glob[0]
-    params = glob["params"]
     if glob["n_out"] > glob["out_room"]:
         return FAULT_OUT_FULL
     kind = np.int64(command["kind"])
     sym = np.int64(command["sym"])
-    n_symbols = len(venue.symbols)
-    if kind == ADD:
-        if sym < 0 or sym >= n_symbols:
-            return FAULT_SYMBOL
-        symbol = venue.symbols[sym]
-        add_order(glob, symbol, command, t)
-        work(glob, t, symbol, 0, 0, 0)
+    if kind == ADD and 0 <= sym < len(venue.symbols):
+        add_order(glob, venue.symbols[sym], command, t)
+        work(glob, t, venue.symbols[sym], 0, 0, 0)
         return VENUE_OK
-    if kind == CANCEL_ALL:
-        if sym < -1 or sym >= n_symbols:
-            return FAULT_SYMBOL
-        if not cancel_allowed(glob["status"]):
-            refuse(glob, t, CANCEL_REJECT, command, REJECT_STATUS)
+    if kind == AMEND or kind == CANCEL:
+        slot = order_find(glob, command["id"])
+        if slot >= 0:
+            symbol = venue.symbols[glob["orders"][slot]["sym"]]
+            change_order(glob, symbol, slot, command, t)
             return VENUE_OK
-        for i in range(n_symbols):
-            symbol = venue.symbols[i]
-            if (sym == -1 or sym == i) and cancel_allowed(symbol["status"]):
-                cancel_all(glob, symbol, t)
-        return VENUE_OK
-    if kind != AMEND and kind != CANCEL:
-        return FAULT_VALUE
-
-    slot = order_find(glob, command["id"])
-    refusal = AMEND_REJECT if kind == AMEND else CANCEL_REJECT
-    fixed = 1 if kind == AMEND else 0
-    if slot < 0:
-        if 0 <= sym < n_symbols:
-            rate_charge(venue.symbols[sym], params, t, fixed, 0)
-        refuse(glob, t, refusal, command, REJECT_UNKNOWN_ORDER)
-        return VENUE_OK
-    order = glob["orders"][slot]
-    symbol = venue.symbols[order["sym"]]
-    age = t - order["changed_ts"]
-    points = rate_amend_points(age) if kind == AMEND else rate_cancel_points(age)
-    if rate_charge(symbol, params, t, fixed, points):
-        emit_order(glob, t, refusal, order, 0, 0, REJECT_RATE, LAST)
-    elif kind == AMEND:
-        amend_order(glob, symbol, slot, command, t)
-        work(glob, t, symbol, 0, 0, 0)
-    elif not cancel_allowed(glob["status"]) or not cancel_allowed(symbol["status"]):
-        emit_order(glob, t, CANCEL_REJECT, order, 0, 0, REJECT_STATUS, LAST)
-    else:
-        order_cancel(glob, t, symbol, slot, CANCEL_USER)
-    return VENUE_OK
+    return rare_command(glob, venue.symbols, command, t)

@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from engine.book import BOOK, book_best, book_next, book_qty, book_set
+from engine.book import BOOK, book_best, book_next, book_qty, book_set, book_set_inline
 from engine.commands import ADD, CANCEL, COMMAND, GTC, LIMIT
 from engine.events import (
     BOOK_LEVEL,
@@ -182,6 +182,19 @@ _PIPE: Final = 256  # commands or answers under way at once, a power of two
 
 
 @kernel
+def read_feed(book, events, start, now):
+    """Take the events up to `now` into the strategy's own book; returns the first one after."""
+    n = len(events)
+    for i in range(start, n):
+        event = events[i]
+        if event["ts"] > now:
+            return i
+        if event["kind"] == BOOK_LEVEL:
+            book_set_inline(book, 0 if event["side"] > 0 else 1, event["price"], event["qty"])
+    return n
+
+
+@kernel
 def quote_on_venue(venue, book, events, setup, fills, commands, answers, arrivals):
     """The quoting strategy against our venue.
 
@@ -242,11 +255,7 @@ def quote_on_venue(venue, book, events, setup, fills, commands, answers, arrival
                 told += 1
             glob["n_out"] = 0
         # the strategy's own book, up to now
-        while i_local < n and events[i_local]["ts"] <= now:
-            event = events[i_local]
-            if event["kind"] == BOOK_LEVEL:
-                book_set(book, 0 if event["side"] > 0 else 1, event["price"], event["qty"])
-            i_local += 1
+        i_local = read_feed(book, events, i_local, now)
         while heard < told and arrivals[1, heard & (_PIPE - 1)] <= now:
             answer = answers[heard & (_PIPE - 1)]
             heard += 1
