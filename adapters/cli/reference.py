@@ -112,10 +112,10 @@ Two runs with the same digest decided the same, whatever machine they ran on.
 ```python
 from engine.reports.frames import Run
 
-run = Run.open("runs/latest")          # or an id, or a folder
-run.fills                              # a polars frame
-run.scan("candidates")                 # a LazyFrame, for tables that are large
-run.raw("fills")                       # exactly as recorded: integers only
+run = Run.open("runs/latest")  # or an id, or a folder
+run.fills  # a polars frame
+run.scan("candidates")  # a LazyFrame, for tables that are large
+run.raw("fills")  # exactly as recorded: integers only
 run.sql("SELECT symbol, sum(fee_quote) FROM fills GROUP BY 1")
 print(run.explain("2026-01-01T12:00:00", "BTC/USD"))
 ```
