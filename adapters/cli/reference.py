@@ -115,7 +115,7 @@ from engine.reports.frames import Run
 run = Run.open("runs/latest")  # or an id, or a folder
 run.fills  # a polars frame
 run.scan("candidates")  # a LazyFrame, for tables that are large
-run.raw("fills")  # exactly as recorded: integers only
+run.raw("fills")  # exactly as recorded
 run.sql("SELECT symbol, sum(fee_quote) FROM fills GROUP BY 1")
 print(run.explain("2026-01-01T12:00:00", "BTC/USD"))
 ```
@@ -123,7 +123,8 @@ print(run.explain("2026-01-01T12:00:00", "BTC/USD"))
 Recorded columns are integers (ticks, lots, money, ns, codes) and estimates. Frames and SQL views
 add the column named under *reads as*: UTC times, prices and amounts in units, names of codes. They
 are the nearest floats, for people; what must be exact is in the integers. An estimate that is not a
-number is NaN as recorded and null in frames and views. Prices are ticks, quantities lots, money 1e-8 of the quote currency, times ns since the epoch (UTC).
+number is NaN as recorded and null in frames and views. Prices are ticks, quantities lots, money 1e-8
+of the quote currency, times ns since the epoch (UTC).
 
 ## Tables
 """
