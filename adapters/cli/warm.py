@@ -164,7 +164,7 @@ def _compile_loop() -> None:
 
 
 def _compile_store() -> None:
-    """Write and read a capture of two messages: many small kernels, none of them slow."""
+    """Write and read a capture of two channels: many small kernels, none of them slow."""
     import tempfile
 
     import numpy as np
@@ -172,14 +172,14 @@ def _compile_store() -> None:
     from adapters.parquet.manifest import Channel
     from adapters.parquet.reader import open_events
     from adapters.parquet.writer import CaptureWriter
-    from engine.events import BOOK_LEVEL, EVENT, LAST, SNAPSHOT
+    from engine.events import BOOK_LEVEL, EVENT, LAST, SNAPSHOT, TRADE
     from engine.flow.window import DepthWindow
     from engine.research.synthetic.config import default_instruments
 
-    events = np.zeros(2, EVENT)
-    events["ts"], events["kind"] = 1_767_225_600_000_000_000, BOOK_LEVEL
-    events["side"], events["price"], events["qty"] = (1, -1), (100, 101), 1
-    events["flags"] = (SNAPSHOT, SNAPSHOT | LAST)
+    events = np.zeros(3, EVENT)
+    events["ts"], events["kind"] = 1_767_225_600_000_000_000, (BOOK_LEVEL, BOOK_LEVEL, TRADE)
+    events["side"], events["price"], events["qty"] = (1, -1, 1), (100, 101, 101), 1
+    events["flags"] = (SNAPSHOT, SNAPSHOT | LAST, LAST)
     instruments = default_instruments()
     with tempfile.TemporaryDirectory() as folder:
         channels = [Channel(name="book", depth=10)]
