@@ -77,7 +77,7 @@ def write_table(
             title=None if title is None else Text(title), title_justify="left", header_style="bold"
         )
         for name, right in zip(columns, numeric, strict=True):
-            drawn.add_column(Text(name), justify="right" if right else "left")
+            drawn.add_column(Text(name), justify="right" if right else "left", overflow="fold")
         for row in cells:
             drawn.add_row(*map(Text, row))
         Console().print(drawn)

@@ -53,6 +53,16 @@ def test_a_terminal_gets_a_drawn_table_and_text_is_never_markup(monkeypatch):
     assert "│" in screen.getvalue()
 
 
+def test_a_narrow_terminal_folds_an_id_and_never_cuts_it(monkeypatch):
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stdout", screen)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "30")
+    write_table(("run", "text"), [("20260101-120000-small-0a1b2c3d", "many words of text here")])
+
+    assert "…" not in screen.getvalue()
+
+
 def test_a_dumb_terminal_gets_plain_text(monkeypatch):
     screen = Terminal()
     monkeypatch.setattr(sys, "stdout", screen)
