@@ -13,6 +13,7 @@ import numpy as np
 
 from engine import commands as c
 from engine import events as e
+from engine.book import book_qty
 from engine.instruments import Instrument, InstrumentTable
 from engine.units import RATE_SCALE
 from engine.venue.matching import venue_command, venue_market, venue_next_time, venue_timer
@@ -167,6 +168,10 @@ class Exchange:
         ]
         assert len(found) == 1, f"order {order_id} is not alive"
         return found[0]
+
+    def shown(self, side: int, price: int, sym: int = 0) -> int:
+        """Lots at a price in the venue's copy of the book."""
+        return int(book_qty(self.venue.symbols[sym]["book"], 0 if side > 0 else 1, price))
 
     def check(self) -> None:
         """What holds at every moment, in integers."""
