@@ -7,6 +7,7 @@ every source that kernels are made of, of the versions, and of the flags that ch
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import platform
@@ -20,6 +21,8 @@ import numba
 import numpy as np
 from numba import config
 from numba.core import types
+from numba.core.codegen import JITCodeLibrary
+from numba.core.compiler import Compiler
 from numba.core.errors import NumbaExperimentalFeatureWarning
 
 ENGINE: Final = Path(__file__).resolve().parent
@@ -103,38 +106,90 @@ def inner_kernel(function: Callable[..., Any]) -> Any:
 
 
 def _compiled(function: Callable[..., Any], inline: bool) -> Any:
-    compiled = numba.njit(
-        cache=True,
-        fastmath=False,
-        parallel=False,
-        error_model="numpy",
-        nogil=True,
-        forceinline=inline,
-        no_cfunc_wrapper=True,  # nobody takes a kernel's address; a seventh of the compile time
-    )(function)
+    flags = {
+        "fastmath": False,
+        "parallel": False,
+        "error_model": "numpy",
+        "nogil": True,
+        "forceinline": inline,
+        "no_cfunc_wrapper": True,  # nobody takes a kernel's address; a seventh of the compile time
+    }
+    compiled = numba.njit(cache=True, **flags)(function)
     if JIT_ENABLED:
-        _take_plain_numbers(compiled)
+        part = numba.njit(pipeline_class=_PartCompiler, no_cpython_wrapper=True, **flags)(function)
+        part.add_overload = functools.partial(_keep_part, part)
+        _call_through(compiled, part)
     return compiled
 
 
-def _take_plain_numbers(compiled: Any) -> None:
-    """Let a constant number in a call of a kernel be a number like any other.
+class _PartLibrary(JITCodeLibrary):
+    """Code that only ever becomes part of a caller: neither optimised nor translated alone."""
 
-    numba compiles a callee anew for every constant integer it is called with, `emit(1, 0)` and
-    `emit(2, 0)` separately: thirty copies of one small function in engine/venue alone.
+    def finalize(self) -> None:
+        self._raise_if_finalized()
+        self._finalized = True
+
+
+class _PartCompiler(Compiler):
+    """Compile to what a caller can link in, and no further."""
+
+    def __init__(
+        self,
+        typingctx: Any,
+        targetctx: Any,
+        library: Any,
+        args: Any,
+        return_type: Any,
+        flags: Any,
+        locals: Any,
+    ) -> None:
+        flags.no_compile = True
+        part = _PartLibrary(targetctx.codegen(), "part")
+        super().__init__(typingctx, targetctx, part, args, return_type, flags, locals)
+
+
+def _keep_part(part: Any, result: Any) -> None:
+    """Register a part under a key of its own, with all that it calls in turn."""
+    key = object()
+    libraries = [result.library, *result.library._linking_libraries]
+    part.targetctx.insert_user_function(key, result.fndesc, libraries)
+    part.overloads[tuple(result.signature.args)] = result._replace(entry_point=key)
+
+
+def _call_through(compiled: Any, part: Any) -> None:
+    """Give kernels that call `compiled` the part instead, and plain numbers for constants.
+
+    numba compiles, optimises and translates every callee by itself before it links the result into
+    the caller and does it all again: two thirds of the time, for code that nobody runs. It also
+    compiles a callee anew for every constant integer it is called with, `emit(1, 0)` and
+    `emit(2, 0)` separately.
     """
-    find = compiled.get_call_template
 
     def get_call_template(args: tuple[Any, ...], kws: dict[str, Any]) -> Any:
         plain = {name: _plain_number(given) for name, given in kws.items()}
-        return find(tuple(map(_plain_number, args)), plain)
+        return part.get_call_template(tuple(map(_plain_number, args)), plain)
 
     compiled.get_call_template = get_call_template
+    compiled.get_overload = part.get_overload
 
 
 def _plain_number(given: Any) -> Any:
     constant = isinstance(given, types.IntegerLiteral | types.BooleanLiteral)
     return given.literal_type if constant else given
+
+
+def entry_point(compiled: Any, *examples: Any) -> Callable[..., Any]:
+    """The code of a kernel for arguments of the types of `examples`, without a look at each call's.
+
+    numba finds the code for a call by the types of all its arguments, and to find the type of an
+    array of nested records takes a millisecond. Whoever calls often asks once. The caller vouches
+    for the types: nothing checks them. Without the JIT it is the plain function.
+    """
+    if not JIT_ENABLED:
+        plain: Callable[..., Any] = compiled
+        return plain
+    found: Callable[..., Any] = compiled.compile(tuple(numba.typeof(each) for each in examples))
+    return found
 
 
 def view(function: Callable[..., Any]) -> Any:
