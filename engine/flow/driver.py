@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from engine.errors import DataError, InvariantError
 from engine.events import EVENT
 from engine.flow.advance import FAULTED, FINISHED, NEED_DRAIN, VENUE_FAULT, advance
 from engine.flow.recorder import Recorder
+from engine.jit import entry_point
 from engine.stage import define_kind, link
 from engine.venue.state import FAULT_NAMES, Venue
 
@@ -39,11 +41,25 @@ class World:
     core: Core
     venue: Venue
     link: np.ndarray
+    _advance: Callable[..., Any] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Fill the core's table with the addresses of everything compiled (engine/stage.py)."""
         define_kind("venue", self.venue)
         link(self.core.calls)
+        self._advance = entry_point(
+            advance, self.core, self.venue, self.link, np.zeros(0, EVENT), True
+        )
+
+    def advance(self, events: np.ndarray, final: bool) -> tuple[int, int]:
+        """`engine.flow.advance.advance` for this world. events : EVENT[n], contiguous."""
+        if events.dtype != EVENT or not events.flags.c_contiguous:
+            raise InvariantError(
+                f"events of type {events.dtype} in a layout that compiled code cannot read.",
+                "Give contiguous arrays of engine.events.EVENT.",
+            )
+        consumed, status = self._advance(self.core, self.venue, self.link, events, final)
+        return int(consumed), int(status)
 
 
 @dataclass
@@ -137,7 +153,7 @@ def drive(
 def _push(world: World, recorder: Recorder, events: np.ndarray, final: bool) -> np.ndarray:
     """Advance until more events are needed (or the end); returns what is to come again."""
     while True:
-        consumed, status = advance(world.core, world.venue, world.link, events, final)
+        consumed, status = world.advance(events, final)
         events = events[consumed:]
         if status == FAULTED:
             _fail(world)
