@@ -109,7 +109,7 @@ def test_an_amend_whose_new_price_crosses_takes():
     exchange = new()
     exchange.add(1, side=1, price=100, qty=50)
     answers = exchange.amend(1, price=102)
-    assert [a[0] for a in answers][0] == e.ORDER_AMENDED
+    assert next(a[0] for a in answers) == e.ORDER_AMENDED
     assert fills(answers) == [(102, 40)]
     assert int(exchange.order(1)["ahead"]) == 0
 
