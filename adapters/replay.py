@@ -27,6 +27,7 @@ from engine.config import (
     make_venue_params,
     read_config,
 )
+from engine.core.params import timer_grid_ns
 from engine.core.records import TABLES
 from engine.core.state import SYMBOLS_MAX, make_core
 from engine.errors import ConfigError, DataError, StorageError
@@ -37,12 +38,12 @@ from engine.flow.window import DepthWindow
 from engine.instruments import InstrumentTable
 from engine.jit import KERNEL_DIGEST
 from engine.plugins import Family, load_plugins, plugin_tuple
+from engine.reports.manifest import RUN_SCHEMA_VERSION
 from engine.reports.summary import RunSummary
 from engine.units import MONEY_PER_UNIT
 from engine.venue.state import make_venue
 from engine.version import VERSION
 
-RUN_SCHEMA_VERSION = 1
 DEPTH_DEFAULT = 100  # levels kept per side of a full-depth feed, unless the profile says
 
 
@@ -88,7 +89,7 @@ class Prepared:
             int(row["feed_ns"]),
             int(row["entry_min_ns"]),
             int(row["response_min_ns"]),
-            0 if self.capture.has_timers else int(params[0]["evaluation_interval_ns"]),
+            0 if self.capture.has_timers else timer_grid_ns(params),
         )
         return World(core, venue, link)
 

@@ -23,7 +23,7 @@ from typing import Annotated, Any, Final
 import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
 
-from engine.core.params import PARAMETERS, default_params
+from engine.core.params import PARAMETERS, default_params, timer_grid_ns
 from engine.core.regime import REGIME_NAMES, REGIME_UNKNOWN
 from engine.core.routes import (
     BUILT_FAMILIES,
@@ -411,6 +411,12 @@ def make_params(profile: Any, plugins: tuple[Any, ...] = ()) -> np.ndarray:
     row = params[0]
     for each in PARAMETERS:
         row[each.field] = getattr(getattr(profile, each.section), parameter_key(each))
+    interval = int(row["evaluation_interval_ns"])
+    if interval % timer_grid_ns(params) != 0:
+        raise ConfigError(
+            f"evaluation.interval: {interval / 1e9:g} s is neither below a second nor whole ones.",
+            "Mids are sampled each second in between: give 2s, 5s, 60s, or less than 1s.",
+        )
     default_families(params)
     for i, plugin in enumerate(plugins):
         plugin.fill(row, FAMILY_PLUGIN + i)

@@ -34,6 +34,8 @@ STAGE_NAMES: Final = (
     "on_other",
     "evaluate",
     "refresh_market",
+    "sample_market",
+    "close_books",
     "judge_symbol",
     "enter",
     "guard_position",

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Final
 
 from engine.commands import ROLE_ENTRY
-from engine.core.costs import fee_rates as tier_rates
+from engine.core.costs import fee_rates
 from engine.core.desk import desk_of
 from engine.core.positions import value_at
 from engine.core.records import (
@@ -56,7 +56,7 @@ def present_fees(desk):
 
     A missing schedule gives 100 %: no candidate survives it, nothing trades on an unknown fee.
     """
-    code, maker, taker = tier_rates(desk.params, desk.glob["volume"])
+    code, maker, taker = fee_rates(desk.params, desk.glob["volume"])
     if code != OK:
         return RATE_SCALE, RATE_SCALE
     return maker, taker
@@ -230,12 +230,6 @@ def sized_qty(desk, i, price, strength):
 
 
 @kernel
-def fee_rates(core):
-    """The maker's and the taker's rate of the present tier: int64, 1/100 bps; see present_fees."""
-    return present_fees(desk_of(core))
-
-
-@kernel
 def update_capital(core):
     """Recompute equity, exposure, reserved cash, free capital, peak and the UTC day from state.
 
@@ -244,10 +238,13 @@ def update_capital(core):
     refresh_capital(desk_of(core))
 
 
-@kernel
-def record_equity(core):
-    """Append one row to the table `equity` from what `update_capital` found last."""
-    equity_row(desk_of(core))
+@stage
+def close_books(core):
+    """The stream has ended: one last row to the table `equity`, unless this moment has one."""
+    if core.glob[0]["now"] > core.glob[0]["equity_ts"]:
+        update_capital(core)
+    if core.glob[0]["now"] > core.glob[0]["equity_ts"]:
+        equity_row(desk_of(core))
 
 
 @kernel

@@ -31,6 +31,8 @@ class Parameter(NamedTuple):
 
 
 S: Final = 1_000_000_000  # ns in a second
+# Timers strike at least this often: the windows are made of mids seen once a second.
+TIMER_GRID_MAX_NS: Final = S
 
 PARAMETERS: Final[tuple[Parameter, ...]] = (
     # evaluation
@@ -410,6 +412,11 @@ PARAMS: Final = np.dtype(
     [(each.field, "<f8" if isinstance(each.default, float) else "<i8") for each in PARAMETERS]
     + list(FAMILY_FIELDS)
 )
+
+
+def timer_grid_ns(params: np.ndarray) -> int:
+    """How far apart the timers are that a core with these PARAMS[1] expects, in ns."""
+    return min(int(params[0]["evaluation_interval_ns"]), TIMER_GRID_MAX_NS)
 
 
 def default_params() -> np.ndarray:

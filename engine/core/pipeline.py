@@ -47,14 +47,21 @@ from engine.stage import stage
 
 
 @stage
+def sample_market(core, i):
+    """Bring the windows of one symbol to the present: due each second, evaluation or not."""
+    symbol = core.symbols[i]
+    mid_half_ticks = 0
+    if symbol["verified"] == 1 and 0 < symbol["bid"] < symbol["ask"]:
+        mid_half_ticks = symbol["bid"] + symbol["ask"]
+    tape_second(symbol["tape"], mid_half_ticks, core.glob[0]["now"])
+
+
+@stage
 def refresh_market(core, i):
     """Bring windows, features and regime of one symbol to the present."""
     symbol = core.symbols[i]
     now = core.glob[0]["now"]
-    mid_half_ticks = 0
-    if symbol["verified"] == 1 and 0 < symbol["bid"] < symbol["ask"]:
-        mid_half_ticks = symbol["bid"] + symbol["ask"]
-    tape_second(symbol["tape"], mid_half_ticks, now)
+    sample_market(core, i)
     compute_features(symbol, now)
     update_regime(symbol, core.params[0], now)
 

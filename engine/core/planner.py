@@ -28,6 +28,7 @@ from engine.core.orders import (
     may_ask,
     new_order,
 )
+from engine.core.readiness import net_threshold_bps
 from engine.core.records import (
     ALLOW,
     BOOK_UNVERIFIED,
@@ -118,12 +119,6 @@ def send_entry(desk, i, entry_mode, price, qty, route, horizon_ns, net_bps, inva
 
 
 @kernel
-def edge_limit_bps(params, route):
-    """Net edge that a route of this family must exceed."""
-    return params["readiness_net_min_bps"] + params["family_net_min_bps"][route_family(route)]
-
-
-@kernel
 def withdraw_reason(desk, i, slot):
     """Why a resting entry should be taken back, OK if it may stay."""
     glob = desk.glob
@@ -140,7 +135,9 @@ def withdraw_reason(desk, i, slot):
         return SYMBOL_SAFETY  # what it bought is being sold
     old_enough = glob["now"] - order["ts_touched"] >= desk.params["orders_life_min_ns"]
     if position["edge_now_ts"] > 0 and old_enough:
-        if not position["edge_now_bps"] > edge_limit_bps(desk.params, order["route"]):
+        if not position["edge_now_bps"] > net_threshold_bps(
+            desk.params, route_family(order["route"])
+        ):
             return COSTS_EXCEED_MOVE
     return OK
 
@@ -203,7 +200,7 @@ def fall_back(desk, i):
         - spread_bps
         - params["costs_slippage_residual_bps"]
     )
-    if is_nan(net_bps) or net_bps <= edge_limit_bps(params, order["route"]):
+    if is_nan(net_bps) or net_bps <= net_threshold_bps(params, route_family(order["route"])):
         return 0
     price = entry_price(symbol, params, ENTRY_TAKE)
     refresh_capital(desk)

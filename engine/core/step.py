@@ -19,11 +19,11 @@ from engine.book import (
 )
 from engine.core.faults import FAULT_TIME_BACKWARDS, FAULT_UNKNOWN_EVENT, FAULT_UNKNOWN_SYMBOL
 from engine.core.orders import apply_order_event
-from engine.core.pipeline import evaluate
+from engine.core.params import TIMER_GRID_MAX_NS
+from engine.core.pipeline import evaluate, sample_market
 from engine.core.protection import guard_position
 from engine.core.tape import tape_touch, tape_trade
 from engine.events import (
-    AMEND_REJECT,
     BOOK_LEVEL,
     CONNECTION_DOWN,
     EPOCH,
@@ -36,6 +36,7 @@ from engine.events import (
     LAST,
     MESSAGE_END,
     MODE,
+    ORDER_PENDING,
     ORDER_SENT,
     RESYNC,
     SNAPSHOT,
@@ -189,6 +190,22 @@ def on_interruption(core, i):
         distrust_book(symbol)
 
 
+@kernel
+def on_timer(core, event):
+    """A tick of the grid: an evaluation where one is due, else a look at the mids."""
+    glob = core.glob[0]
+    interval = core.params[0]["evaluation_interval_ns"]
+    if event["aux"] != min(interval, TIMER_GRID_MAX_NS):
+        return  # a grid that is not ours
+    if event["ts"] % interval != 0:
+        for i in range(len(core.symbols)):
+            sample_market(core, i)
+    elif glob["n_messages_open"] > 0:
+        glob["evaluation_due"] = 1
+    else:
+        evaluate(core)
+
+
 @stage
 def on_other(core, event):
     """Everything that is not a book level or a trade."""
@@ -196,12 +213,8 @@ def on_other(core, event):
     kind = np.int64(event["kind"])
     i = np.int64(event["sym"])
     if kind == TIMER:
-        if event["aux"] == core.params[0]["evaluation_interval_ns"]:
-            if glob["n_messages_open"] > 0:
-                glob["evaluation_due"] = 1
-            else:
-                evaluate(core)
-    elif ORDER_SENT <= kind <= AMEND_REJECT:
+        on_timer(core, event)
+    elif ORDER_SENT <= kind <= ORDER_PENDING:
         apply_order_event(core, event)
         if 0 <= i < len(core.symbols):
             guard_position(core, i)

@@ -18,6 +18,7 @@ from typing import Final
 import numpy as np
 
 from engine.commands import COMMAND
+from engine.core.capital import close_books
 from engine.core.faults import FAULT_COMMANDS_FULL
 from engine.core.state import COMMANDS_MAX, N_TABLES, RING_ROWS
 from engine.core.step import run_core, step_one
@@ -328,6 +329,7 @@ def advance(core, venue, link, events, final):
                 command_to_venue(core.calls, venue, link, command_ts)
         else:
             if final:
+                close_books(core)
                 status = FINISHED
             break
     done = min(c, v)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from engine.config import make_params, make_profile, make_venue_params
+from engine.core.params import timer_grid_ns
 from engine.core.state import make_core
 from engine.flow.advance import make_link
 from engine.flow.driver import RunResult, World, drive
@@ -59,7 +60,7 @@ def make_world(
         int(row["feed_ns"]),
         int(row["entry_min_ns"]),
         int(row["response_min_ns"]),
-        int(params[0]["evaluation_interval_ns"]),
+        timer_grid_ns(params),
     )
     return World(core, venue, link)
 

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 
 from engine.core.capital import (
-    fee_rates,
+    close_books,
     order_qty,
-    record_equity,
+    present_fees,
     reference_qty,
     update_capital,
 )
+from engine.core.desk import desk_of
 from engine.core.records import (
     CAPITAL_EXHAUSTED,
     COSTS_EXCEED_MOVE,
@@ -18,9 +19,15 @@ from engine.core.records import (
     SIZE_BELOW_MIN,
 )
 from engine.events import MODE_REDUCED
+from engine.jit import kernel
 from tests.support.order_desk import ASK, BID, QTY, START, USD, OrderDesk, S
 
 DAY = 86_400 * S
+
+
+@kernel
+def rates_of(core):
+    return present_fees(desk_of(core))
 
 
 def size(desk: OrderDesk, net_bps: float = 10.0, confidence: float = 1.0) -> tuple[int, int]:
@@ -92,13 +99,13 @@ def test_the_fee_tier_follows_the_volume(volume: int, rates: tuple[int, int]) ->
     params["fee_maker_e6"][:3] = [2500, 2000, 1400]
     params["fee_taker_e6"][:3] = [4000, 3500, 2400]
     desk.glob["volume"] = volume * USD
-    assert rates == fee_rates(desk.core)
+    assert rates == rates_of(desk.core)
 
 
 def test_without_a_fee_schedule_every_fee_is_everything() -> None:
     desk = OrderDesk()
     desk.core.params[0]["n_fee_tiers"] = 0
-    assert (1_000_000, 1_000_000) == fee_rates(desk.core)
+    assert (1_000_000, 1_000_000) == rates_of(desk.core)
 
 
 @pytest.mark.parametrize(
@@ -202,7 +209,8 @@ def test_equity_rows_come_at_their_interval_and_with_every_fill() -> None:
     assert (3, 600 * USD) == (len(desk.rows("equity")), row["exposure"])
     assert -150_000_000 == row["unrealized"]  # its fee
     assert row["equity"] == row["cash"] + row["exposure"]
-    record_equity(desk.core)
+    close_books(desk.core)
+    close_books(desk.core)  # this moment has its row
     assert 4 == len(desk.rows("equity"))
 
 
