@@ -1,0 +1,1 @@
+"""Kraken spot: its words and numbers (no I/O), and thin shells that carry them."""
