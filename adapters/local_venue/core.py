@@ -1,0 +1,282 @@
+"""What does the venue say, to whom, and when? All that thinks, without a socket or a clock.
+
+Inputs: connections that open and close, frames that arrive, and `advance` to a moment. Outputs:
+frames and closings in `outbox`, in order. A moment has two times: `wall`, which connections live
+by, and `now`, the market's own clock. Left out: bytes on sockets (server.py), damage (faults.py).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from adapters.local_venue import encode, public
+from adapters.local_venue.keys import ApiKey, Keyring, Token
+from adapters.local_venue.market import Market, Said, Topic
+from adapters.local_venue.options import VenueOptions
+from adapters.local_venue.public import CHANNELS, ENVELOPE, MALFORMED, Refusal, Request
+from adapters.local_venue.source import MarketSource
+from adapters.local_venue.text import NS_PER_S
+
+ENDPOINTS: Final = ("public", "private", "level3")
+GOING_AWAY: Final = 1001
+
+
+class Out(NamedTuple):
+    """One frame for a connection, or its end. `said` is set for messages of market channels."""
+
+    conn: int
+    endpoint: str
+    now: int
+    text: str = ""
+    close: tuple[int, str] | None = None
+    said: Said | None = None
+
+
+@dataclass
+class Connection:
+    """One client's socket, as the venue sees it."""
+
+    id: int
+    endpoint: str
+    topics: dict[Topic, None] = field(default_factory=dict)
+    private: dict[str, object] = field(default_factory=dict)  # private subscriptions by channel
+    next_heartbeat: int = 0  # wall, 0 before the first subscription
+    heard_wall: int = 0
+    said_wall: int = 0
+    level3_spent: list[tuple[int, int]] = field(default_factory=list)
+
+
+class Core:
+    """The venue. Call `advance` before every other input, then take `drain()`.
+
+    source : the market; keys : API keys, one account each
+    record : keep everything said in `sent`
+    """
+
+    def __init__(
+        self,
+        source: MarketSource,
+        options: VenueOptions | None = None,
+        keys: Iterable[ApiKey] = (ApiKey(),),
+        record: bool = True,
+    ) -> None:
+        self.source = source
+        self.options = options or VenueOptions()
+        self.keyring = Keyring(keys, self.options.seed)
+        self.market = Market(source.instruments, source.depths, self._wanted)
+        self.record = record
+        self.wall = 0
+        self.now = self.start
+        self.outbox: list[Out] = []
+        self.sent: list[Out] = []
+        self.connections: dict[int, Connection] = {}
+        self.n_connections = 0
+        self.held = False  # the market stands still
+        self._topics: dict[Topic, dict[int, None]] = {}
+        self._variants: dict[tuple[str, int], list[int | str]] = {}
+        self._later: list[tuple[int, int, Callable[[], None]]] = []
+        self._n_later = 0
+        self._syms = {each: i for i, each in enumerate(source.instruments.symbols)}
+
+    @property
+    def start(self) -> int:
+        """Market time of the first message, ns."""
+        burst = self.source.peek()
+        return burst.ts if burst is not None else 0
+
+    # ---- time ----
+
+    def next_market(self) -> int | None:
+        """Market time at which something happens next: a message of the source, a due act."""
+        times = []
+        burst = self.source.peek()
+        if burst is not None and not self.held:
+            times.append(burst.ts)
+        if self._later:
+            times.append(self._later[0][0])
+        return min(times) if times else None
+
+    def next_wall(self) -> int | None:
+        """Wall time of the next heartbeat or idle close."""
+        beats = [c.next_heartbeat for c in self.connections.values() if c.next_heartbeat]
+        idles = [self._idle_at(c) for c in self.connections.values()]
+        return min([*beats, *idles], default=None)
+
+    def advance(self, wall: int, now: int) -> None:
+        """Let everything happen that is due, in order of market time, then heartbeats."""
+        self.wall = max(self.wall, wall)
+        while True:
+            due = self.next_market()
+            if due is None or due > now:
+                break
+            self._step(due)
+        self.now = max(self.now, now)
+        self._tend_connections()
+
+    def _step(self, due: int) -> None:
+        self.now = max(self.now, due)
+        burst = None if self.held else self.source.peek()
+        # Market data before whatever else happens at the same instant.
+        if burst is not None and burst.ts <= due:
+            self.source.pop()
+            for said in self.market.take(burst.rows):
+                for conn in self._topics.get(said.topic, ()):
+                    self.say_market(self.connections[conn], said)
+            return
+        _, _, act = heapq.heappop(self._later)
+        act()
+
+    def later(self, at: int, act: Callable[[], None]) -> None:
+        """Do something at market time `at`, after market data of that instant."""
+        self._n_later += 1
+        heapq.heappush(self._later, (max(at, self.now), self._n_later, act))
+
+    def _idle_at(self, conn: Connection) -> int:
+        options = self.options
+        last = max(conn.heard_wall, conn.said_wall)
+        at = last + int(options.idle_close_s * NS_PER_S)
+        if conn.endpoint == "private" and not conn.private:
+            at = min(at, conn.heard_wall + int(options.private_idle_close_s * NS_PER_S))
+        return at
+
+    def _tend_connections(self) -> None:
+        step = int(self.options.heartbeat_s * NS_PER_S)
+        for conn in list(self.connections.values()):
+            if self._idle_at(conn) <= self.wall:
+                self.hang_up(conn.id, 1000, "idle")
+                continue
+            if conn.next_heartbeat and conn.next_heartbeat <= self.wall:
+                idle = self.wall - conn.said_wall >= step
+                if idle or not self.options.heartbeat_only_idle:
+                    self.say(conn, encode.HEARTBEAT)
+                conn.next_heartbeat += step * (1 + (self.wall - conn.next_heartbeat) // step)
+
+    # ---- connections ----
+
+    def opened(self, endpoint: str) -> int:
+        """A client has connected; the first thing it hears is the status."""
+        self.n_connections += 1
+        conn = Connection(self.n_connections, endpoint, heard_wall=self.wall, said_wall=self.wall)
+        self.connections[conn.id] = conn
+        self.say(conn, self.status_text(conn))
+        return conn.id
+
+    def status_text(self, conn: Connection) -> str:
+        seed = f"connection {self.options.seed} {conn.id}".encode()
+        number = int.from_bytes(hashlib.sha256(seed).digest()[:8], "big")  # all 64 bits are used
+        return encode.status(self.market.system, number, self.options.gateway_version)
+
+    def closed(self, conn_id: int) -> None:
+        """A client is gone."""
+        conn = self.connections.pop(conn_id, None)
+        if conn is None:
+            return
+        for topic in list(conn.topics):
+            self.leave(conn, topic)
+        self.keyring.forget(conn_id)
+
+    def hang_up(self, conn_id: int, code: int, reason: str) -> None:
+        """The venue closes a connection."""
+        conn = self.connections.get(conn_id)
+        if conn is not None:
+            self._put(Out(conn.id, conn.endpoint, self.now, close=(code, reason)))
+            self.closed(conn_id)
+
+    # ---- talking ----
+
+    def _put(self, out: Out) -> None:
+        self.outbox.append(out)
+        if self.record:
+            self.sent.append(out)
+
+    def say(self, conn: Connection, text: str) -> None:
+        if conn.id in self.connections:
+            conn.said_wall = self.wall
+            self._put(Out(conn.id, conn.endpoint, self.now, text))
+
+    def say_market(self, conn: Connection, said: Said) -> None:
+        conn.said_wall = self.wall
+        self._put(Out(conn.id, conn.endpoint, self.now, said.text, said=said))
+
+    def drain(self) -> list[Out]:
+        """What was said since the last call, in order."""
+        out, self.outbox = self.outbox, []
+        return out
+
+    # ---- subscriptions ----
+
+    def _wanted(self, channel: str, sym: int) -> Iterable[int | str]:
+        return self._variants.get((channel, sym), ())
+
+    def join(self, conn: Connection, topic: Topic) -> None:
+        if not conn.next_heartbeat:
+            conn.next_heartbeat = self.wall + int(self.options.heartbeat_s * NS_PER_S)
+        conn.topics[topic] = None
+        self._topics.setdefault(topic, {})[conn.id] = None
+        variants = self._variants.setdefault((topic.channel, topic.sym), [])
+        if topic.variant not in variants:
+            variants.append(topic.variant)
+        self.held = False
+
+    def leave(self, conn: Connection, topic: Topic) -> None:
+        conn.topics.pop(topic, None)
+        members = self._topics.get(topic, {})
+        members.pop(conn.id, None)
+        if not members:
+            self._topics.pop(topic, None)
+            variants = self._variants.get((topic.channel, topic.sym), [])
+            if topic.variant in variants:
+                variants.remove(topic.variant)
+
+    def sym_of(self, symbol: str) -> int:
+        """Row of a v2 symbol; -1 for any other text, XBT/USD among them."""
+        return self._syms.get(symbol, -1)
+
+    def token_of(self, conn: Connection, request: Request) -> Token:
+        """The token of a request."""
+        token = self.keyring.check_token(request.params.get("token"), self.wall)
+        if isinstance(token, str):
+            raise Refusal(token)
+        if "websockets" not in token.key.rights:
+            raise Refusal("EGeneral:Permission denied")
+        return token
+
+    # ---- frames ----
+
+    def received(self, conn_id: int, frame: str | bytes) -> None:
+        """A frame from a client; the answers are in `outbox`."""
+        conn = self.connections.get(conn_id)
+        if conn is None:
+            return
+        conn.heard_wall = self.wall
+        request = public.parse(frame)
+        if request is None:
+            self.say(conn, encode.failure("error", None, MALFORMED, self.now, self.now))
+            return
+        try:
+            self._act(conn, request)
+        except Refusal as refusal:
+            text = encode.failure(
+                request.method, request.req_id, refusal.error, self.now, self.now, refusal.symbol
+            )
+            self.say(conn, text)
+
+    def _act(self, conn: Connection, request: Request) -> None:
+        method = request.method
+        if method == "ping":
+            public.ping(self, conn, request)
+            return
+        if method not in ("subscribe", "unsubscribe"):
+            raise Refusal("Unsupported event")
+        public.stray(request, ENVELOPE, request.message)
+        channel = request.params.get("channel")
+        if channel not in CHANNELS[conn.endpoint]:
+            raise Refusal("Unsupported event")
+        if method == "subscribe":
+            public.subscribe(self, conn, request)
+        else:
+            public.unsubscribe(self, conn, request)

@@ -1,0 +1,267 @@
+"""How do sockets reach the venue? The thin shell: it carries frames and time, and decides nothing.
+
+Three WebSocket servers and one HTTP server on loopback around one `Core`. Left out: what is said
+(core.py), what is damaged on the way (faults.py), the reading of HTTP (http.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import ssl as ssl_module
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from typing import Final
+
+from websockets.asyncio.server import Server, ServerConnection
+from websockets.asyncio.server import serve as ws_serve
+from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request, Response
+
+from adapters.local_venue.clock import VenueClock
+from adapters.local_venue.core import ENDPOINTS, Core, Out
+from adapters.local_venue.keys import ApiKey
+from adapters.local_venue.options import VenueOptions
+from adapters.local_venue.source import MarketSource, generated
+from adapters.local_venue.text import NS_PER_S
+from engine.clock import Clock, WallClock
+
+PATH: Final = "/v2"
+FRAME_MAX: Final = 1 << 20  # bytes of one request
+QUEUE_MAX: Final = 2_000  # frames waiting for one client before a market of speed inf waits
+STEP_NS: Final = 50_000_000  # market time per turn at speed inf
+
+
+class _Writer:
+    """Frames on their way to one socket, in order."""
+
+    def __init__(self, socket: ServerConnection) -> None:
+        self.socket = socket
+        self.queue: deque[Out] = deque()
+        self.wake = asyncio.Event()
+        self.slack = asyncio.Event()
+        self.slack.set()
+
+    def put(self, out: Out) -> None:
+        self.queue.append(out)
+        self.wake.set()
+        if len(self.queue) >= QUEUE_MAX:
+            self.slack.clear()
+
+    async def run(self) -> None:
+        with contextlib.suppress(ConnectionClosed):
+            while True:
+                while self.queue:
+                    out = self.queue.popleft()
+                    if out.close is not None:
+                        await self.socket.close(*out.close)
+                        return
+                    await self.socket.send(out.text)
+                self.slack.set()
+                self.wake.clear()
+                await self.wake.wait()
+
+
+class LocalVenue:
+    """A running venue. Made by `serve`.
+
+    public_url, private_url, level3_url, rest_url : where it listens
+    core : what it thinks; its `sent` is everything said, in order
+    """
+
+    def __init__(self, core: Core, clock: Clock, speed: float, hold: bool) -> None:
+        self.core = core
+        self.clock = VenueClock(clock, core.start, speed)
+        core.held = hold
+        self._writers: dict[int, _Writer] = {}
+        self._wake = asyncio.Event()
+        self._servers: dict[str, Server] = {}
+        self._scheme = "ws"
+        self._held = hold
+        self._host = "127.0.0.1"
+        self.ended = asyncio.Event()  # the source has nothing more to say
+
+    # ---- facts ----
+
+    def _url(self, endpoint: str) -> str:
+        port = next(iter(self._servers[endpoint].sockets)).getsockname()[1]
+        return f"{self._scheme}://{self._host}:{port}{PATH}"
+
+    @property
+    def public_url(self) -> str:
+        return self._url("public")
+
+    @property
+    def private_url(self) -> str:
+        return self._url("private")
+
+    @property
+    def level3_url(self) -> str:
+        return self._url("level3")
+
+    @property
+    def sent(self) -> list[Out]:
+        """Everything that the venue said, before any fault on the way."""
+        return self.core.sent
+
+    def new_token(self, key: str | None = None) -> str:
+        """A WebSocket token, without asking by REST."""
+        keys = self.core.keyring.keys
+        self._advance()
+        return self.core.keyring.issue(keys[key or next(iter(keys))], self.core.wall)
+
+    # ---- time ----
+
+    def _advance(self) -> None:
+        wall = self.clock.wall()
+        if self.core.held or math.isinf(self.clock.speed):
+            self.core.advance(wall, self.core.now)
+        else:
+            self.core.advance(wall, self.clock.market(wall))
+        self._deliver()
+
+    def _release(self) -> None:
+        """The market runs from the moment that a client asks for it."""
+        if self._held and not self.core.held:
+            self._held = False
+            self.clock.set(self.core.now)
+
+    def _sleep_s(self) -> float | None:
+        """Seconds until something is due; None: nothing is."""
+        due = []
+        wall = self.core.next_wall()
+        if wall is not None:
+            due.append(wall)
+        market = self.core.next_market()
+        if market is not None and not self.core.held:
+            due.append(self.clock.wall_at(market))
+        if not due:
+            return None
+        return max(0.0, (min(due) - self.clock.wall()) / NS_PER_S)
+
+    async def run(self) -> None:
+        """Let the market run until cancelled."""
+        while True:
+            if math.isinf(self.clock.speed) and not self.core.held:
+                due = self.core.next_market()
+                if due is not None:
+                    self.core.advance(self.clock.wall(), due + STEP_NS)
+                    self._deliver()
+                    for writer in list(self._writers.values()):
+                        await writer.slack.wait()
+                    await asyncio.sleep(0)
+                    continue
+            else:
+                self._advance()
+            if self.core.source.peek() is None:
+                self.ended.set()
+            self._wake.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), self._sleep_s())
+
+    # ---- carrying ----
+
+    def _deliver(self) -> None:
+        for out in self.core.drain():
+            writer = self._writers.get(out.conn)
+            if writer is not None:
+                writer.put(out)
+
+    async def _client(self, endpoint: str, socket: ServerConnection) -> None:
+        self._advance()
+        conn = self.core.opened(endpoint)
+        writer = self._writers[conn] = _Writer(socket)
+        carry = asyncio.create_task(writer.run())
+        try:
+            self._deliver()
+            self._wake.set()
+            async for frame in socket:
+                self._advance()
+                self.core.received(conn, frame)
+                self._release()
+                self._deliver()
+                self._wake.set()
+        except ConnectionClosed:
+            pass
+        finally:
+            self.core.closed(conn)
+            self._writers.pop(conn).slack.set()
+            carry.cancel()
+            await asyncio.gather(carry, return_exceptions=True)
+
+    async def listen(
+        self, host: str, ports: tuple[int, ...], ssl: ssl_module.SSLContext | None
+    ) -> None:
+        self._host = host
+        self._scheme = "ws" if ssl is None else "wss"
+        for endpoint, port in zip(ENDPOINTS, ports, strict=False):
+            self._servers[endpoint] = await ws_serve(
+                self._handler(endpoint),
+                host,
+                port,
+                ssl=ssl,
+                compression=None,
+                max_size=FRAME_MAX,
+                process_request=_only_v2,
+                logger=None,
+            )
+
+    def _handler(self, endpoint: str) -> Callable[[ServerConnection], Awaitable[None]]:
+        async def handle(socket: ServerConnection) -> None:
+            await self._client(endpoint, socket)
+
+        return handle
+
+    async def close(self) -> None:
+        for server in self._servers.values():
+            server.close()
+        for server in self._servers.values():
+            await server.wait_closed()
+
+
+def _only_v2(socket: ServerConnection, request: Request) -> Response | None:
+    if request.path.partition("?")[0].rstrip("/") != PATH:
+        return socket.respond(HTTPStatus.NOT_FOUND, "the WebSocket of this venue is at /v2\n")
+    return None
+
+
+@asynccontextmanager
+async def serve(
+    source: MarketSource | None = None,
+    *,
+    seed: int = 1,
+    speed: float = 1.0,
+    options: VenueOptions | None = None,
+    keys: Iterable[ApiKey] = (ApiKey(),),
+    hold: bool | None = None,
+    host: str = "127.0.0.1",
+    ports: tuple[int, int, int, int] = (0, 0, 0, 0),
+    ssl: ssl_module.SSLContext | None = None,
+    clock: Clock | None = None,
+    record: bool = True,
+) -> AsyncIterator[LocalVenue]:
+    """A venue on loopback for as long as the block lasts.
+
+    source : the market; without one, the generator's for `seed`
+    speed : market seconds per second; inf: as fast as the clients take it
+    hold : the market waits for the first request of a client; by default only at speed inf
+    ports : public, private, level 3, REST; 0 takes a free one
+    ssl : serve wss and https; keys : API keys, one account each
+    record : keep what was said in `.sent`
+
+    Example: async with serve(seed=7, speed=10) as venue: connect(venue.public_url)
+    """
+    core = Core(source or generated(seed), options, keys, record)
+    waits = math.isinf(speed) if hold is None else hold
+    venue = LocalVenue(core, clock or WallClock(), speed, waits)
+    await venue.listen(host, ports, ssl)
+    task = asyncio.create_task(venue.run())
+    try:
+        yield venue
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await venue.close()
