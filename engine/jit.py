@@ -35,6 +35,7 @@ KERNEL_SOURCES: Final = (
     "numerics.py",
     "book.py",
     "checksum.py",
+    "feedbook.py",
     "core",
     "venue",
     "flow",

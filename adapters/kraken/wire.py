@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
@@ -39,6 +39,8 @@ CHANNELS: Final = frozenset(
     )
 )
 Type = Literal["snapshot", "update"]
+_Checksum = Annotated[int, msgspec.Meta(ge=0, le=0xFFFF_FFFF)]
+_Id = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]  # fits an event
 
 
 # ---- public ---------------------------------------------------------------------------------
@@ -168,7 +170,7 @@ class Trade(msgspec.Struct, frozen=True):
     side: Literal["buy", "sell"]
     price: Decimal
     qty: Decimal
-    trade_id: int
+    trade_id: _Id
     timestamp: Ns
     ord_type: str = ""
 
@@ -456,7 +458,7 @@ class _InstrumentFrame(_Frame, frozen=True, tag="instrument"):
 
 class _BookData(msgspec.Struct, frozen=True):
     symbol: str
-    checksum: int | None = None
+    checksum: _Checksum | None = None
     bids: msgspec.Raw = msgspec.Raw(b"[]")
     asks: msgspec.Raw = msgspec.Raw(b"[]")
     timestamp: str | None = None
@@ -485,7 +487,7 @@ class _CandleFrame(_Frame, frozen=True, tag="ohlc"):
 
 class _Level3Data(msgspec.Struct, frozen=True):
     symbol: str
-    checksum: int | None = None
+    checksum: _Checksum | None = None
     bids: tuple[Order, ...] = ()
     asks: tuple[Order, ...] = ()
     timestamp: Ns = Ns(0)
