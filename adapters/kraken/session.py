@@ -2,7 +2,7 @@
 
 `Session` takes what happens (opened, received, tick, closed) with the time at which it happened and
 answers with a `Step`: events for the log, frames to send, whether to close, when to connect again.
-`NEXT` is the table of the connection's states; subscriptions have their own (subscriptions.py).
+phases.py has the table of its states; subscriptions have their own (subscriptions.py).
 No socket, no clock, no randomness but the stream that it is given. Left out: carrying bytes
 (public.py, level3.py), what market data means (feed.py), where events are kept (capture.py).
 
@@ -15,15 +15,25 @@ Source: Kraken, "Spot WebSocket API v2", introduction, status, heartbeat, subscr
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from enum import Enum
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, Protocol
 
 import numpy as np
 
 from adapters.kraken import requests
+from adapters.kraken.feed import (
+    BAD_INSTRUMENT,
+    CHANGED_STEPS,
+    CHECKSUM_MISMATCH,
+    CROSSED,
+    OTHER_BOOK,
+    TRADE_REPEATED,
+    UNKNOWN_STATUS,
+    Taken,
+    Trouble,
+)
 from adapters.kraken.limits import ConnectionBudget
+from adapters.kraken.phases import CONNECTED, NEXT, SECOND, Input, Limits, Note, Phase, Step
 from adapters.kraken.subscriptions import (
     WAIT_FOR_SNAPSHOT,
     Happening,
@@ -51,170 +61,45 @@ from adapters.kraken.wire import (
 from engine.events import (
     CONNECTION_DOWN,
     CONNECTION_UP,
-    EVENT,
-    GAP,
+    GAP_CHECKSUM,
+    GAP_CROSSED,
     GAP_DISCONNECT,
     GAP_DROPPED,
     GAP_SOURCE,
     HEALTH,
     HEARTBEAT,
+    INSTRUMENT,
     LAST,
     NO_SYMBOL,
-    RESYNC,
     SYSTEM_STATUS,
     empty,
 )
 from engine.instruments import STATUS_CODES, InstrumentTable
 
-SECOND: Final = 1_000_000_000
 # What a HEALTH event of a session says: its id.
 HEALTH_CLOCK: Final = 1  # aux = venue's clock minus ours, ns; qty = round trip, ns
 HEALTH_RESUMED: Final = 2  # price = channel (its place in CHANNELS); aux = ts of the last message
 # before it was lost, 0 at its first start; qty = cause of the loss (GAP_*), 0 at its first start
+BOOKS: Final = ("book", "level3")
 CHANNELS: Final = ("instrument", "trade", "ticker", "ohlc", "level3", "book")
-
-
-class Phase(Enum):
-    """States of a connection."""
-
-    WAITING = "waiting"  # not connected; may connect at `reconnect_at`
-    CONNECTING = "connecting"
-    OPEN = "open"  # connected, the venue has not said anything
-    ONLINE = "online"
-    MAINTENANCE = "maintenance"  # connected, the venue does not work
-    CLOSING = "closing"  # we asked for the end and wait for it; what still arrives is dropped
-    STOPPING = "stopping"  # the same, and nothing shall follow
-    STOPPED = "stopped"
-
-
-class Input(Enum):
-    """What can happen to a connection."""
-
-    DUE = "due"
-    OPENED = "opened"
-    FRAME = "frame"
-    STATUS_UP = "status up"
-    STATUS_DOWN = "status down"
-    GARBAGE = "garbage"  # not the protocol: the connection is going away
-    SILENT = "silent"
-    DEAF = "deaf"  # requests stay without an answer
-    DENIED = "denied"  # the token does not count any more
-    DROPPED = "dropped"  # we could not keep up
-    CLOSED = "closed"
-    STOP = "stop"
-
-
-_CONNECTED: Final = (Phase.OPEN, Phase.ONLINE, Phase.MAINTENANCE)
-_FAULTS: Final = (Input.GARBAGE, Input.SILENT, Input.DEAF, Input.DENIED, Input.DROPPED)
-
-NEXT: Final[dict[tuple[Phase, Input], Phase]] = {
-    (Phase.WAITING, Input.DUE): Phase.CONNECTING,
-    (Phase.WAITING, Input.STOP): Phase.STOPPED,
-    (Phase.CONNECTING, Input.OPENED): Phase.OPEN,
-    (Phase.CONNECTING, Input.CLOSED): Phase.WAITING,
-    (Phase.CONNECTING, Input.STOP): Phase.STOPPING,
-    (Phase.OPEN, Input.FRAME): Phase.ONLINE,
-    # Kraken speaks first, with its status. Whoever does not is asked all the same.
-    (Phase.OPEN, Input.DUE): Phase.ONLINE,
-    (Phase.OPEN, Input.STATUS_UP): Phase.ONLINE,
-    (Phase.OPEN, Input.STATUS_DOWN): Phase.MAINTENANCE,
-    (Phase.ONLINE, Input.STATUS_DOWN): Phase.MAINTENANCE,
-    (Phase.MAINTENANCE, Input.STATUS_UP): Phase.ONLINE,
-    **{(phase, fault): Phase.CLOSING for phase in _CONNECTED for fault in _FAULTS},
-    **{(phase, Input.CLOSED): Phase.WAITING for phase in (*_CONNECTED, Phase.CLOSING)},
-    **{(phase, Input.STOP): Phase.STOPPING for phase in (*_CONNECTED, Phase.CLOSING)},
-    (Phase.STOPPING, Input.CLOSED): Phase.STOPPED,
-}
-
-
-class Trouble(Protocol):
-    """What the feed says of a message that it could not follow."""
-
-    @property
-    def symbol(self) -> str: ...
-    @property
-    def cause(self) -> int: ...
-    @property
-    def text(self) -> str: ...
-
-
-class Taken(Protocol):
-    """What the feed made of a message."""
-
-    @property
-    def events(self) -> np.ndarray: ...
-    @property
-    def troubles(self) -> tuple[Trouble, ...]: ...
 
 
 class Feed(Protocol):
     """Market messages to events; adapters/kraken/feed.py."""
 
     def take(self, message: Message, received_ns: int) -> Taken: ...
+    def lost(
+        self, received_ns: int, cause: int, symbols: Sequence[str] | None = None
+    ) -> np.ndarray: ...
+    def expect_snapshot(
+        self, symbol: str, received_ns: int, cause: int = ..., channel: str = ...
+    ) -> np.ndarray: ...
 
 
-@dataclass(frozen=True)
-class Limits:
-    """When a connection counts as dead, and how often it is tried again. Times in ns.
-
-    silence : no frame at all; heartbeats come about once a second
-    channel_silence : no message of this channel though heartbeats go on. Quiet pairs are normal, so
-        the limit doubles each time it was in vain
-    answer : a reply, and then a snapshot, should have come
-    patience : how long the venue may take to speak first
-    ping : between two pings, which also measure the clock
-    backoff_min, backoff_max : wait after the second failure in a row, and at most
-    maintenance : least wait after maintenance or a restart of the venue
-    stable : a connection that lived so long ends a row of failures
-    resyncs_max, resyncs_window : more troubles of one subscription in that time put it aside
-    aside : for so long
-    """
-
-    silence: int = 10 * SECOND
-    channel_silence: Mapping[str, int] = field(
-        default_factory=lambda: {"book": 60 * SECOND, "level3": 60 * SECOND}
-    )
-    answer: int = 15 * SECOND
-    patience: int = 1 * SECOND
-    ping: int = 30 * SECOND
-    backoff_min: int = 1 * SECOND
-    backoff_max: int = 60 * SECOND
-    maintenance: int = 5 * SECOND
-    stable: int = 30 * SECOND
-    resyncs_max: int = 5
-    resyncs_window: int = 60 * SECOND
-    aside: int = 60 * SECOND
-
-
-@dataclass(frozen=True)
-class Note:
-    """Something a person may want to know. level : "info", "warning" or "error"."""
-
-    level: str
-    text: str
-
-
-@dataclass
-class Step:
-    """What follows from one input.
-
-    events : EVENT rows, all stamped with the input's time; send : frames, in order
-    close : end the connection now; reconnect_at : connect then (ns), None: nothing to connect
-    messages : what is not market data, for whoever is interested
-    interrupted : symbols whose data is in doubt since this step
-    """
-
-    events: list[np.ndarray] = field(default_factory=list)
-    send: list[bytes] = field(default_factory=list)
-    close: bool = False
-    reconnect_at: int | None = None
-    notes: list[Note] = field(default_factory=list)
-    messages: list[Message] = field(default_factory=list)
-    interrupted: tuple[str, ...] = ()
-
-    def rows(self) -> np.ndarray:
-        """All events as one EVENT array."""
-        return np.concatenate(self.events) if self.events else np.empty(0, EVENT)
+# What a trouble of the feed means for a gap; others are holes of unknown making.
+_GAP_OF: Final = {CHECKSUM_MISMATCH: GAP_CHECKSUM, CROSSED: GAP_CROSSED}
+# Troubles that leave nothing missing.
+_HARMLESS: Final = (TRADE_REPEATED, UNKNOWN_STATUS, BAD_INSTRUMENT)
 
 
 class Session:
@@ -323,7 +208,7 @@ class Session:
     def received(self, frame: bytes | str, now: int) -> Step:
         """One frame."""
         step = Step()
-        if self.phase not in _CONNECTED:
+        if self.phase not in CONNECTED:
             # Of a connection that we gave up: a newer one may already tell another story.
             self.counts["late frames"] += 1
             return step
@@ -350,7 +235,7 @@ class Session:
         if self.phase is Phase.WAITING:
             step.reconnect_at = self._reconnect_at
             return step
-        if self.phase not in _CONNECTED:
+        if self.phase not in CONNECTED:
             return step
         if now - self._last_frame > self.limits.silence:
             silent = (now - self._last_frame) / SECOND
@@ -395,9 +280,18 @@ class Session:
         step = Step()
         for symbol in symbols:
             for each in self.subscriptions.of_symbol(symbol):
-                if each.channel in ("book", "level3") and each.state in (Sub.ACKED, Sub.LIVE):
+                if each.channel in BOOKS and each.state in (Sub.ACKED, Sub.LIVE):
                     self._again(step, each, GAP_SOURCE, now)
         return self._ask(step, now) if self.phase is Phase.ONLINE else step
+
+    def instruments(self, message: Instruments, now: int) -> Step:
+        """What the instrument channel said on another connection: the same pairs trade here."""
+        step = Step()
+        if self._feed is not None:
+            self._take(message, step, now)
+            # Their states are in the log already, from the connection that heard them.
+            step.events = [each[each["kind"] != INSTRUMENT] for each in step.events]
+        return self._ask(step, now)
 
     def dropped(self, n_frames: int, since: int, now: int) -> Step:
         """Frames were thrown away before we saw them: we were too slow."""
@@ -408,7 +302,7 @@ class Session:
     def stop(self, now: int) -> Step:
         """End it for good."""
         step = Step()
-        connected = self.phase in _CONNECTED
+        connected = self.phase in CONNECTED
         if not self._move(Input.STOP):
             return self._ignored(step, Input.STOP)
         step.close = self.phase is Phase.STOPPING
@@ -534,12 +428,28 @@ class Session:
         if len(taken.events):
             step.events.append(taken.events)
         for trouble in taken.troubles:
-            self.counts["troubles"] += 1
-            self._note(step, "warning", f"{trouble.symbol or 'feed'}: {trouble.text}"[:300])
-            if sub is not None:
-                self._doubt(step, sub, trouble.cause, now)
+            self._troubled(step, trouble, sub, now)
         if sub is not None and not taken.troubles:
             sub.last = now
+
+    def _troubled(self, step: Step, trouble: Trouble, sub: Subscription | None, now: int) -> None:
+        """The feed could not follow. Of a book it has said so (GAP) and waits for a snapshot."""
+        self.counts[f"trouble: {trouble.cause}"] += 1
+        text = f"{trouble.symbol} {trouble.channel}: {trouble.text}".strip()
+        self._note(step, "info" if trouble.cause == OTHER_BOOK else "warning", text[:300])
+        if trouble.cause in _HARMLESS:
+            return
+        step.steps_changed |= trouble.cause == CHANGED_STEPS
+        cause = _GAP_OF.get(trouble.cause, GAP_SOURCE)
+        if trouble.resubscribe:
+            sub = self.subscriptions.get(trouble.channel, trouble.symbol)
+            step.interrupted = (*step.interrupted, trouble.symbol)
+            if sub is not None:
+                self._again(step, sub, cause, now)
+                if trouble.cause not in (OTHER_BOOK, CHANGED_STEPS):
+                    self._strike(step, sub, now)
+        elif sub is not None:
+            self._doubt(step, sub, cause, now)
 
     # --- replies ---
 
@@ -618,14 +528,17 @@ class Session:
         """What we hold of a subscription is wrong: say so, and start it again."""
         if sub.state not in (Sub.ASKED, Sub.ACKED, Sub.LIVE):
             return
-        if sub.symbol in self._sym and sub.counted:
-            step.events.append(self._row(GAP, now, sub.symbol, id=cause, aux=sub.last))
-            step.interrupted = (*step.interrupted, sub.symbol)
+        if sub.counted and sub.symbol in self._sym:
+            self._tell_gap(step, cause, [sub.symbol], sub.last, now)
         self._again(step, sub, cause, now)
         for other in self.subscriptions.of_symbol(sub.symbol):
             # The gap puts the symbol's other books in doubt as well.
-            if other is not sub and other.channel in ("book", "level3"):
+            if other is not sub and other.channel in BOOKS:
                 self._again(step, other, cause, now)
+        self._strike(step, sub, now)
+
+    def _strike(self, step: Step, sub: Subscription, now: int) -> None:
+        """Whoever is in doubt again and again is asked less often."""
         sub.troubles.append(now)
         recent = sum(1 for each in sub.troubles if now - each <= self.limits.resyncs_window)
         if recent > self.limits.resyncs_max:
@@ -640,13 +553,16 @@ class Session:
             )
 
     def _again(self, step: Step, sub: Subscription, cause: int, now: int) -> None:
+        """Leave, then ask again; until its snapshot nothing of it counts."""
         if not sub.apply(Happening.TROUBLE, now):
             return
         self.counts["resyncs"] += 1
         sub.due = now
         self._lost(sub, sub.last, cause)
-        if sub.channel in ("book", "level3") and sub.symbol in self._sym:
-            step.events.append(self._row(RESYNC, now, sub.symbol, id=cause))
+        if self._feed is not None and sub.channel in BOOKS:
+            rows = self._feed.expect_snapshot(sub.symbol, now, cause, sub.channel)
+            if len(rows):
+                step.events.append(rows)
 
     def _lost(self, sub: Subscription, since: int, cause: int) -> None:
         if sub.counted:
@@ -658,11 +574,18 @@ class Session:
         for each in self.subscriptions:
             self._lost(each, self._heard, cause)
         symbols = [each for each in found if each in self._sym]
-        if not symbols:
-            return
-        for symbol in [""] if self.alone else symbols:
-            step.events.append(self._row(GAP, now, symbol, id=cause, aux=self._heard))
-        step.interrupted = (*step.interrupted, *symbols)
+        if symbols:
+            self._tell_gap(step, cause, None if self.alone else symbols, self._heard, now)
+            step.interrupted = tuple(dict.fromkeys((*step.interrupted, *symbols)))
+
+    def _tell_gap(
+        self, step: Step, cause: int, symbols: list[str] | None, since: int, now: int
+    ) -> None:
+        assert self._feed is not None
+        rows = self._feed.lost(now, cause, symbols)
+        rows["aux"] = since
+        step.events.append(rows)
+        step.interrupted = (*step.interrupted, *(symbols or ()))
 
     def _tell_down(self, step: Step, code: int, now: int) -> None:
         self._told_up = False

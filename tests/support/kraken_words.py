@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from adapters.kraken.session import Session, Step
-from engine.events import BOOK_LEVEL, LAST, SNAPSHOT, empty
+from adapters.kraken.feed import CHECKSUM_MISMATCH, Taken, Trouble
+from adapters.kraken.phases import Step
+from adapters.kraken.session import Session
+from adapters.kraken.wire import Book
+from engine.events import BOOK_LEVEL, GAP, GAP_CHECKSUM, LAST, RESYNC, SNAPSHOT, empty
 from engine.instruments import InstrumentTable
 
 SECOND = 1_000_000_000
@@ -54,46 +58,55 @@ def asked(step: Step) -> list[dict[str, Any]]:
     return [json.loads(each) for each in step.send]
 
 
-class FakeTrouble:
-    def __init__(self, symbol: str, cause: int, text: str = "wrong") -> None:
-        self.symbol, self.cause, self.text = symbol, cause, text
-
-
-class FakeTaken:
-    def __init__(self, events: np.ndarray, troubles: tuple[FakeTrouble, ...] = ()) -> None:
-        self.events, self.troubles = events, troubles
-
-
 class CountingFeed:
-    """One row per message, and trouble for every book whose checksum is 0.
+    """One row per book message, and trouble for every book whose checksum is 0.
 
-    Remembers which books it holds, and fails when it is given an update of one that it does not:
-    the session must never let that happen.
+    Keeps the contract of MarketFeed with none of its arithmetic. It fails when it is given an
+    update of a book that it does not hold: the session must never let that happen.
     """
 
     def __init__(self, table: InstrumentTable) -> None:
         self._table = table
         self.held: set[str] = set()
-        self.n_taken = 0
 
-    def take(self, message: Any, received_ns: int) -> FakeTaken:
-        self.n_taken += 1
-        symbol = getattr(message, "symbol", "")
+    def _row(self, kind: int, ts: int, symbol: str = "", **fields: int) -> np.ndarray:
         row = empty(1)
-        row["ts"], row["kind"], row["flags"] = received_ns, BOOK_LEVEL, LAST
-        if not symbol:
-            return FakeTaken(row[:0])
-        row["sym"] = self._table.index(symbol)
-        if message.type == "snapshot":
-            row["flags"] = LAST | SNAPSHOT
-            self.held.add(symbol)
-        assert symbol in self.held, f"an update of {symbol} before its snapshot"
-        if message.checksum == 0:
-            from engine.events import GAP_CHECKSUM
+        row["ts"], row["kind"], row["flags"] = ts, kind, LAST
+        if symbol:
+            row["sym"] = self._table.index(symbol)
+        for name, value in fields.items():
+            row[name] = value
+        return row
 
-            self.held.discard(symbol)
-            return FakeTaken(row, (FakeTrouble(symbol, GAP_CHECKSUM),))
-        return FakeTaken(row)
+    def take(self, message: Any, received_ns: int) -> Taken:
+        if not isinstance(message, Book):
+            return Taken(empty(0))
+        symbol = message.symbol
+        snapshot = message.type == "snapshot"
+        assert snapshot or symbol in self.held, f"an update of {symbol} before its snapshot"
+        if message.checksum == 0:
+            trouble = Trouble(symbol, CHECKSUM_MISMATCH, "wrong", "book")
+            return Taken(self.lost(received_ns, GAP_CHECKSUM, [symbol]), (trouble,))
+        self.held.add(symbol)
+        row = self._row(BOOK_LEVEL, received_ns, symbol)
+        row["flags"] = LAST | (SNAPSHOT if snapshot else 0)
+        return Taken(row)
+
+    def lost(
+        self, received_ns: int, cause: int, symbols: Sequence[str] | None = None
+    ) -> np.ndarray:
+        self.held -= set(self.held if symbols is None else symbols)
+        given = [""] if symbols is None else symbols
+        rows = [self._row(GAP, received_ns, each, id=cause, aux=received_ns) for each in given]
+        return np.concatenate(rows)
+
+    def expect_snapshot(
+        self, symbol: str, received_ns: int, cause: int = 4, channel: str = "book"
+    ) -> np.ndarray:
+        if channel != "book" or symbol not in self.held:
+            return empty(0)
+        self.held.discard(symbol)
+        return self._row(RESYNC, received_ns, symbol, id=cause)
 
 
 def connect(session: Session, now: int = T0) -> Step:

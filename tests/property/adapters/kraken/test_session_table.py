@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.kraken.limits import ConnectionBudget
-from adapters.kraken.session import NEXT, Input, Limits, Phase, Session
+from adapters.kraken.phases import NEXT, Input, Limits, Phase
+from adapters.kraken.session import Session
 from adapters.kraken.subscriptions import NEXT as SUB_NEXT
 from adapters.kraken.subscriptions import Happening, Sub, Wish
 from engine.events import BOOK_LEVEL, CONNECTION_DOWN, CONNECTION_UP, GAP, LAST, RESYNC, SNAPSHOT
