@@ -85,20 +85,25 @@ def fill_stream(events, book, seed, start_ts, mid, depth, gap_ns):
             i += 1
     ts = start_ts
     drift = 0.5
+    draw = 0
+    written = -1
     while i < n:
-        ts += 1 + floor_int(gap_ns * exponential(seed, 2, i))
-        if integer(seed, 3, i, 4000) == 0:
-            drift = 0.47 + 0.06 * uniform(seed, 4, i)
+        # A step that writes nothing (a print with no room for its level) must not be drawn again.
+        draw = draw + (1 << 40) if written == i else i
+        written = i
+        ts += 1 + floor_int(gap_ns * exponential(seed, 2, draw))
+        if integer(seed, 3, draw, 4000) == 0:
+            drift = 0.47 + 0.06 * uniform(seed, 4, draw)
         # Flow leans back to where the market was: a walk of a few tenths of a percent per hour.
         lean = clip((mid - book_best(book, 0)) * 0.0002, -0.1, 0.1)
-        buy = uniform(seed, 5, i) < drift + lean
-        act = uniform(seed, 6, i)
+        buy = uniform(seed, 5, draw) < drift + lean
+        act = uniform(seed, 6, draw)
         # Pressure to buy takes from the asks and adds to the bids.
         if act < 0.11:
             side = 1 if buy else -1
             other = 1 if buy else 0
             price = book_best(book, other)
-            left = 1 + floor_int(30.0 * exponential(seed, 7, i))
+            left = 1 + floor_int(30.0 * exponential(seed, 7, draw))
             while left > 0 and price > 0 and i + 1 < n:
                 shown = book_qty(book, other, price)
                 lots = min(left, shown)
@@ -128,17 +133,17 @@ def fill_stream(events, book, seed, start_ts, mid, depth, gap_ns):
             room = abs(rival - best) - 1 if rival > 0 else 1
             if room > 0 and act < 0.11 + min(0.02 * room, 0.3):
                 # Improve the touch: the wider the spread the more often.
-                price = best + side * (1 + integer(seed, 12, i, room) // 2)
+                price = best + side * (1 + integer(seed, 12, draw, room) // 2)
             else:
-                price = best - side * floor_int(6.0 * exponential(seed, 9, i))
+                price = best - side * floor_int(6.0 * exponential(seed, 9, draw))
             if price >= 1 and (rival == 0 or (price < rival if buy else price > rival)):
                 shown = book_qty(book, i_side, price)
-                if shown > 0 and uniform(seed, 10, i) < 0.42:
+                if shown > 0 and uniform(seed, 10, draw) < 0.42:
                     qty = 0
                     if book_next(book, i_side, best) == 0:
                         qty = 1  # a side is never left empty
                 else:
-                    qty = 1 + floor_int(120.0 * exponential(seed, 11, i))
+                    qty = 1 + floor_int(120.0 * exponential(seed, 11, draw))
                 book_set(book, i_side, price, qty)
                 _level(events[i], ts, side, price, qty, LAST)
                 i += 1
