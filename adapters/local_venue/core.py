@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import hashlib
 import heapq
+import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from adapters.local_venue import encode, public
+from adapters.local_venue import encode, public, wire_orders
+from adapters.local_venue.account import Account
 from adapters.local_venue.keys import ApiKey, Keyring, Token
 from adapters.local_venue.market import Market, Said, Topic
 from adapters.local_venue.options import VenueOptions
+from adapters.local_venue.private import Client, Subscription
 from adapters.local_venue.public import CHANNELS, ENVELOPE, MALFORMED, Refusal, Request
 from adapters.local_venue.source import MarketSource
 from adapters.local_venue.text import NS_PER_S
@@ -43,7 +46,9 @@ class Connection:
     id: int
     endpoint: str
     topics: dict[Topic, None] = field(default_factory=dict)
-    private: dict[str, object] = field(default_factory=dict)  # private subscriptions by channel
+    private: dict[str, Subscription] = field(
+        default_factory=dict
+    )  # private subscriptions by channel
     next_heartbeat: int = 0  # wall, 0 before the first subscription
     heard_wall: int = 0
     said_wall: int = 0
@@ -80,6 +85,8 @@ class Core:
         self._variants: dict[tuple[str, int], list[int | str]] = {}
         self._later: list[tuple[int, int, Callable[[], None]]] = []
         self._n_later = 0
+        self.clients: dict[str, Client] = {}  # accounts in use, by key
+        self.random = random.Random(self.options.seed)
         self._syms = {each: i for i, each in enumerate(source.instruments.symbols)}
 
     @property
@@ -98,6 +105,7 @@ class Core:
             times.append(burst.ts)
         if self._later:
             times.append(self._later[0][0])
+        times += [at for client in self.clients.values() if (at := client.next_time()) is not None]
         return min(times) if times else None
 
     def next_wall(self) -> int | None:
@@ -123,10 +131,20 @@ class Core:
         # Market data before whatever else happens at the same instant.
         if burst is not None and burst.ts <= due:
             self.source.pop()
-            for said in self.market.take(burst.rows):
+            news = self.market.take(burst.rows)
+            for client in self.clients.values():
+                client.account.feed(burst.events)
+            for said in news:
                 for conn in self._topics.get(said.topic, ()):
                     self.say_market(self.connections[conn], said)
+            for client in self.clients.values():
+                client.settle()
             return
+        for client in self.clients.values():
+            at = client.next_time()
+            if at is not None and at <= due:
+                client.act(due)
+                return
         _, _, act = heapq.heappop(self._later)
         act()
 
@@ -177,6 +195,9 @@ class Core:
             return
         for topic in list(conn.topics):
             self.leave(conn, topic)
+        for client in self.clients.values():
+            for channel in list(conn.private):
+                client.leave(conn, channel)
         self.keyring.forget(conn_id)
 
     def hang_up(self, conn_id: int, code: int, reason: str) -> None:
@@ -212,9 +233,13 @@ class Core:
     def _wanted(self, channel: str, sym: int) -> Iterable[int | str]:
         return self._variants.get((channel, sym), ())
 
-    def join(self, conn: Connection, topic: Topic) -> None:
+    def start_heartbeats(self, conn: Connection) -> None:
+        """They start with the first subscription of any channel."""
         if not conn.next_heartbeat:
             conn.next_heartbeat = self.wall + int(self.options.heartbeat_s * NS_PER_S)
+
+    def join(self, conn: Connection, topic: Topic) -> None:
+        self.start_heartbeats(conn)
         conn.topics[topic] = None
         self._topics.setdefault(topic, {})[conn.id] = None
         variants = self._variants.setdefault((topic.channel, topic.sym), [])
@@ -245,6 +270,14 @@ class Core:
             raise Refusal("EGeneral:Permission denied")
         return token
 
+    def client(self, key: ApiKey) -> Client:
+        """The account of a key; it begins when it is first used."""
+        if key.key not in self.clients:
+            account = Account(key, self.market, self.options, self.now)
+            self.clients[key.key] = Client(self, account)
+        self.held = False
+        return self.clients[key.key]
+
     # ---- frames ----
 
     def received(self, conn_id: int, frame: str | bytes) -> None:
@@ -270,13 +303,24 @@ class Core:
         if method == "ping":
             public.ping(self, conn, request)
             return
+        if conn.endpoint == "private" and method in wire_orders.METHODS:
+            wire_orders.trade(self, conn, request)
+            return
         if method not in ("subscribe", "unsubscribe"):
             raise Refusal("Unsupported event")
         public.stray(request, ENVELOPE, request.message)
         channel = request.params.get("channel")
         if channel not in CHANNELS[conn.endpoint]:
             raise Refusal("Unsupported event")
-        if method == "subscribe":
+        if conn.endpoint == "private":
+            token = self.token_of(conn, request)
+            client = self.client(token.key)
+            if method == "subscribe":
+                client.subscribe(conn, request)
+                token.connections.add(conn.id)
+            else:
+                client.unsubscribe(conn, request)
+        elif method == "subscribe":
             public.subscribe(self, conn, request)
         else:
             public.unsubscribe(self, conn, request)

@@ -7,7 +7,9 @@ clock, which may run faster.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Final
 
 BOOK_DEPTHS: Final = (10, 25, 100, 500, 1000)
@@ -39,3 +41,44 @@ class VenueOptions:
     not_subscribed: str = "Subscription Not Found"
     one_depth_per_symbol: bool = True
     instrument_warning: str = "tick_size is deprecated, use price_increment"
+    # account
+    balances: Mapping[str, Decimal] = field(
+        default_factory=lambda: {
+            "USD": Decimal(100_000),
+            "BTC": Decimal(2),
+            "ETH": Decimal(40),
+            "DOGE": Decimal(200_000),
+        }
+    )
+    balance_other: Decimal = Decimal(1000)  # of every base asset that `balances` does not name
+    tier: str = "intermediate"
+    fee_schedule: str = "kraken-2025-11"
+    volume_start: Decimal = Decimal(0)  # 30-day volume before the session
+    fee_round_up: bool = False  # to the nearest
+    quote_decimals: int = 4  # of the ledger in quote currency
+    # matching
+    queue_model: int = 0  # 0 cautious, 1 proportional: docs/venue-model.md
+    amend_up_keeps: bool = False  # raising the quantity keeps the place in the queue
+    stop_at_entry: bool = True  # a trigger that holds at entry fires at once; else it is refused
+    protection: Decimal = Decimal("0.05")  # market orders stop this far from the best price
+    # requests
+    engine_ms: tuple[float, float] = (1.0, 4.0)  # a request to the engine: from, to
+    reply_ms: tuple[float, float] = (0.2, 1.0)  # the engine's answer to the reply
+    report_ms: tuple[float, float] = (0.1, 1.2)  # ... and to executions and balances
+    deadline_default_s: float = 5.0
+    integers_refused: tuple[str, ...] = ("cash_order_qty",)  # float fields that need a point
+    post_only_reject: bool = False  # refuse with an error instead of accept and cancel
+    duplicate_cl_ord_id: str = "EGeneral:Invalid arguments:cl_ord_id already in use"
+    fok_on_websocket: bool = False
+    batch_cancel_top_level: bool = False  # `orders_cancelled` beside `success`, as in 2024
+    new_repeats_client_id: bool = True  # the `new` report names cl_ord_id or order_userref
+    ratecount_field: str = "ratecount"
+    # transaction counter
+    rate_limits: bool = True
+    rate_stepwise: bool = False
+    rate_refuses_cancels: bool = True  # above the threshold; batch cancels are let through
+    cancel_all_costs: bool = True  # like single cancels
+    # REST
+    rest_limits: bool = True
+    rest_lag_ms: float = 0.0  # what REST tells of the account is this old
+    public_rest_per_s: float = 0.0  # calls per second and address; 0 is no limit

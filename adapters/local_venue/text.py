@@ -6,6 +6,7 @@ that text. Left out: whole messages (encode.py).
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import lru_cache
@@ -50,6 +51,26 @@ def stamp(ns: int, digits: int = 6) -> str:
     if digits == 0:
         return f"{_second(seconds)}Z"
     return f"{_second(seconds)}.{rest // 10 ** (9 - digits):0{digits}d}Z"
+
+
+_RFC3339: Final = re.compile(
+    r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?([Zz]|[+-]\d\d:\d\d)"
+)
+
+
+def parse_stamp(text: str) -> int | None:
+    """RFC 3339 with 0 to 9 decimals as ns since the epoch; None for anything else."""
+    found = _RFC3339.fullmatch(text)
+    if found is None:
+        return None
+    day, time, fraction, zone = found.groups()
+    try:
+        moment = datetime.fromisoformat(f"{day}T{time}{'+00:00' if zone in 'Zz' else zone}")
+    except ValueError:
+        return None
+    whole = moment - datetime(1970, 1, 1, tzinfo=UTC)
+    seconds = whole.days * 86_400 + whole.seconds
+    return seconds * NS_PER_S + int((fraction or "0").ljust(9, "0"))
 
 
 def name(letter: str, key: int) -> str:
