@@ -132,7 +132,7 @@ class Session:
         self._draw, self._budget = draw, budget or ConnectionBudget()
         self._feed: Feed | None = None
         self._sym: dict[str, int] = {}
-        self._needs_token, self._token = needs_token, ""
+        self.needs_token, self._token = needs_token, ""
         self._n_failed = 0  # connections in a row that did not last
         self._not_before = 0  # maintenance
         self._opened_at = 0
@@ -167,7 +167,7 @@ class Session:
     @property
     def token_missing(self) -> bool:
         """A token must be given before the next connection."""
-        return self._needs_token and not self._token
+        return self.needs_token and not self._token
 
     def token(self, text: str) -> None:
         """The token of the connection that is about to be made."""
@@ -649,7 +649,7 @@ class Session:
             return step
         for ask in self.subscriptions.due(now):
             req_id = self._next_req_id()
-            params = {**ask.params, **({"token": self._token} if self._needs_token else {})}
+            params = {**ask.params, **({"token": self._token} if self.needs_token else {})}
             write = requests.subscribe if ask.method == "subscribe" else requests.unsubscribe
             step.send.append(write(ask.channel, ask.symbols, req_id, **params))
             self.subscriptions.sent(req_id, ask)

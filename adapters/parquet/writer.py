@@ -144,6 +144,7 @@ class CaptureWriter:
     channels : what the source holds (Channel: name, depth, derived, symbols), or a mapping of
         channel to depth. Book and level 3 must be declared, since their depth cannot be seen.
     source, clock, notes, licence, account : sentences and facts for the manifest
+    remarks : by seq, what the manifest says of a gap or an epoch that comes with `append`
     ts_is_receive_time : ts was taken when the data arrived, not by the venue
     assign_seq : number the events from 0; else their own seq must rise
     on_backwards : what to do when ts falls. "refuse", or "gap" (needs assign_seq): the rows are
@@ -170,6 +171,7 @@ class CaptureWriter:
         notes: Iterable[str] = (),
         licence: str = "",
         account: Mapping[str, Any] | None = None,
+        remarks: Mapping[int, str] | None = None,
         assign_seq: bool = False,
         on_backwards: Literal["refuse", "gap"] = "refuse",
         on_crossed: Literal["refuse", "count", "gap"] = "refuse",
@@ -207,6 +209,7 @@ class CaptureWriter:
         self._gap_due = ""  # the note of a gap that waits for the end of an open message
         self._gaps: list[Gap] = []
         self._epochs: list[Epoch] = []
+        self._remarks = dict(remarks or {})
         self._gap_notes: dict[int, str] = {}  # by seq
         self._verdicts: dict[int, str] = {}
         self._lanes: dict[int, _Lane] = {}
@@ -431,9 +434,11 @@ class CaptureWriter:
         """A gap or an epoch goes into the manifest too."""
         seq = int(row["seq"])
         if row["kind"] == EPOCH:
-            self._epochs.append(epoch_of_row(row, self._verdicts.pop(seq, "")))
+            verdict = self._verdicts.pop(seq, self._remarks.get(seq, ""))
+            self._epochs.append(epoch_of_row(row, verdict))
         else:
-            self._gaps.append(gap_of_row(row, self.instruments, self._gap_notes.pop(seq, "")))
+            note = self._gap_notes.pop(seq, self._remarks.get(seq, ""))
+            self._gaps.append(gap_of_row(row, self.instruments, note))
 
     def _route(self, rows: np.ndarray, date: str) -> None:
         """Rows of one day to their lanes. The day of a capture never falls, since ts does not."""

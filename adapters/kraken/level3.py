@@ -1,0 +1,29 @@
+"""How are single orders subscribed to? The level 3 host: a token for each connection, and its pace.
+
+Beside that it is a connection like the public ones (public.py). Left out: where tokens come from
+(rest.py gives them), what the orders say (feed.py).
+
+Source: Kraken, "Spot WebSocket API v2", level3: 200 symbols per connection; per second 200 points
+(standard), each symbol 5, 25 or 100 of them at a depth of 10, 100 or 1000.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from adapters.kraken.limits import level3_cost
+from adapters.kraken.subscriptions import Pace
+
+LEVEL3_URL: Final = "wss://ws-l3.kraken.com/v2"
+LEVEL3_SYMBOLS_MAX: Final = 200
+# Half of what a standard account has: whether Kraken's second slides, and whether the count is per
+# connection or per client, is not published.
+LEVEL3_BUDGET: Final = 100
+
+Token = Callable[[], Awaitable[str]]
+
+
+def level3_pace(depth: int) -> Pace:
+    """How fast symbols of `depth` are asked for. Raises ConfigError for a depth that is not."""
+    return Pace(batch=50, cost=level3_cost(depth), budget=LEVEL3_BUDGET)

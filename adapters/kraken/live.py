@@ -1,0 +1,229 @@
+"""How does a capture run? Sockets, a clock and a thread that writes, around what thinks.
+
+`run_capture` joins the lines (public.py), the capture (capture.py) and the keeper (keeper.py) in one
+event loop. Frames are stamped where they arrive and wait in one bounded inbox; a turn of the loop
+takes some of them and lets the sockets breathe. When neither inbox nor keeper has room, frames are
+thrown away, counted, and said as a gap: never in silence.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl as ssl_module
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+from adapters.kraken.capture import Capture
+from adapters.kraken.keeper import Keeper
+from adapters.kraken.phases import SECOND, Phase
+from adapters.kraken.public import Line
+from engine.clock import Clock
+from engine.errors import ClockError, KapitaalbotError, SecretError
+
+TICK_S: Final = 0.1
+TURN_FRAMES: Final = 256  # taken before the sockets are looked at again
+INBOX_BYTES: Final = 256 << 20
+ROWS_FREE: Final = 100_000  # the keeper needs so much room before anything is taken again
+CLOCK_BACK_MAX: Final = 60 * SECOND
+TOKEN_AGAIN_NS: Final = 10 * SECOND
+
+Item = tuple[int, str, int, object]  # stamp, what, connection, frame or code and reason
+
+
+@dataclass(frozen=True)
+class Hosts:
+    """Where to connect. ssl : own certificates; token : gives a fresh token for level 3"""
+
+    public: str
+    level3: str = ""
+    ssl: ssl_module.SSLContext | None = None
+    token: Callable[[], Awaitable[str]] | None = None
+
+
+class _Hub:
+    """The inbox, the order of things, and who has to be told."""
+
+    def __init__(self, capture: Capture, keeper: Keeper, hosts: Hosts, clock: Clock) -> None:
+        self.capture, self.keeper, self.hosts = capture, keeper, hosts
+        self._clock, self._last = clock, capture.lineage.ts_last
+        self._inbox: deque[Item] = deque()
+        self._bytes = 0
+        self._wake = asyncio.Event()
+        self._dropped: dict[int, tuple[int, int]] = {}  # connection: how many, since when
+        self._full = False
+        self.lines: dict[int, Line] = {}
+        self.tasks: dict[int, asyncio.Task[None]] = {}
+        self._due: dict[int, int] = {}
+        self._moved: dict[int, asyncio.Event] = {}
+        self._phases: dict[int, Phase] = {}
+        self.n_dropped = 0
+        self.failure: BaseException | None = None
+        now = clock.now()
+        if self._last - now > CLOCK_BACK_MAX:
+            raise ClockError(
+                f"the clock says {now} ns, the capture to be continued ends at {self._last} ns.",
+                "Set the clock, or capture under another name.",
+            )
+
+    # --- Ear: what lines report ---
+
+    def stamp(self) -> int:
+        """Now; a clock that steps back stands still until it has caught up."""
+        self._last = max(self._last, self._clock.now())
+        return self._last
+
+    async def may_connect(self, conn: int) -> bool:
+        session = self.capture.sessions[conn]
+        while session.phase is not Phase.STOPPED:
+            if session.phase is Phase.WAITING:
+                wait = (self._due.get(conn, 0) - self.stamp()) / 1e9
+                if wait <= 0 and session.token_missing:
+                    await self._token(conn)
+                elif wait <= 0 and self._connecting(conn):
+                    return True
+                wait = max((self._due.get(conn, 0) - self.stamp()) / 1e9, 0.001)
+            else:
+                wait = TICK_S
+            self._moved[conn].clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._moved[conn].wait(), wait)
+        return False
+
+    def _connecting(self, conn: int) -> bool:
+        may = self.capture.connecting(conn, self.stamp())
+        self._carry_out()
+        return may
+
+    async def _token(self, conn: int) -> None:
+        """Fetch a token for the connection that is about to be made."""
+        assert self.hosts.token is not None
+        try:
+            self.capture.sessions[conn].token(await self.hosts.token())
+        except SecretError as error:
+            self.failure = error  # a key that is missing or may not: asking again is no use
+            self._due[conn] = self.stamp() + TOKEN_AGAIN_NS
+        except KapitaalbotError:
+            self._due[conn] = self.stamp() + TOKEN_AGAIN_NS
+
+    def opened(self, conn: int) -> None:
+        self._put((self.stamp(), "opened", conn, None))
+
+    def heard(self, conn: int, frame: bytes, ts: int) -> None:
+        if self._full or self._bytes > INBOX_BYTES:
+            self._full = True
+            n, since = self._dropped.get(conn, (0, ts))
+            self._dropped[conn] = n + 1, since
+            self.n_dropped += 1
+            return
+        self._bytes += len(frame)
+        self._put((ts, "frame", conn, frame))
+
+    def closed(self, conn: int, code: int, reason: str) -> None:
+        self._put((self.stamp(), "closed", conn, (code, reason)))
+
+    def _put(self, item: Item) -> None:
+        self._inbox.append(item)
+        self._wake.set()
+
+    # --- the loop ---
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until stopped and every connection has ended. Raises what went wrong."""
+        self.capture.start(self.stamp())
+        self._carry_out()
+        ticker = asyncio.create_task(self._tick())
+        stopper = asyncio.create_task(self._stop(stop))
+        try:
+            while not self.capture.done:
+                if self.failure is not None:
+                    raise self.failure
+                if self.keeper.failure is not None:
+                    raise self.keeper.failure
+                if not self._inbox:
+                    self._wake.clear()
+                    await self._wake.wait()
+                self._turn()
+                await asyncio.sleep(0)
+        finally:
+            for task in (ticker, stopper, *self.tasks.values()):
+                task.cancel()
+            await asyncio.gather(ticker, stopper, *self.tasks.values(), return_exceptions=True)
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            self._put((self.stamp(), "tick", 0, None))
+
+    async def _stop(self, stop: asyncio.Event) -> None:
+        await stop.wait()
+        self._put((self.stamp(), "stop", 0, None))
+
+    def _turn(self) -> None:
+        """Some of what waits, in order; then what follows from it."""
+        for _ in range(min(TURN_FRAMES, len(self._inbox))):
+            ts, what, conn, data = self._inbox.popleft()
+            if what == "frame":
+                assert isinstance(data, bytes)
+                self._bytes -= len(data)
+                self.capture.received(conn, data, ts)
+            elif what == "tick":
+                self._make_room(ts)
+                self.capture.tick(ts)
+            elif what == "opened":
+                self.capture.opened(conn, ts)
+            elif what == "closed":
+                assert isinstance(data, tuple)
+                self.capture.closed(conn, data[0], data[1], ts)
+            else:
+                self.capture.stop(ts)
+            self.capture.stats.decode_lag_ns = max(0, self._last - ts)
+        if self.keeper.room < ROWS_FREE:
+            self._full = True
+        self._carry_out()
+
+    def _make_room(self, now: int) -> None:
+        """Take frames again once half of what waited is gone, and say what was thrown away."""
+        if not self._full or self._bytes > INBOX_BYTES // 2 or self.keeper.room < 2 * ROWS_FREE:
+            return
+        self._full = False
+        for conn, (n, since) in self._dropped.items():
+            self.capture.dropped(conn, n, since, now)
+        self._dropped.clear()
+
+    def _carry_out(self) -> None:
+        """What the capture wants of its connections."""
+        for conn in range(len(self.lines), len(self.capture.sessions)):
+            level3 = self.capture.level3[conn]
+            url = self.hosts.level3 if level3 else self.hosts.public
+            line = self.lines[conn] = Line(conn, url, self, ssl=self.hosts.ssl)
+            self._moved[conn] = asyncio.Event()
+            self.tasks[conn] = asyncio.create_task(line.run())
+        orders, self.capture.orders = self.capture.orders, []
+        for conn, step in orders:
+            line = self.lines[conn]
+            if step.reconnect_at is not None:
+                self._due[conn] = step.reconnect_at
+            line.send(step.send)
+            if step.close:
+                line.end()
+        for conn, session in enumerate(self.capture.sessions):
+            if self._phases.get(conn) is not session.phase:
+                self._phases[conn] = session.phase
+                self._moved[conn].set()
+
+
+async def run_capture(
+    capture: Capture,
+    keeper: Keeper,
+    hosts: Hosts,
+    clock: Clock,
+    stop: asyncio.Event,
+) -> None:
+    """Capture until `stop` is set; then end every connection and return.
+
+    The keeper is the caller's to close. Raises ConfigError, VenueError, StorageError, ClockError.
+    """
+    await _Hub(capture, keeper, hosts, clock).run(stop)
