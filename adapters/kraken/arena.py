@@ -22,12 +22,17 @@ assert _ROW.size == EVENT.itemsize
 
 
 class Arena:
-    """Rows of one message after another. `rows` and `at` are for a kernel that writes by itself."""
+    """Rows of one message after another: the open one is rows[start:at].
+
+    Who lets a kernel write a whole message sets `start` and `at` to its end.
+    """
+
+    __slots__ = ("_bytes", "at", "rows", "start")
 
     def __init__(self) -> None:
         self.rows = np.zeros(0, EVENT)
         self.at = 0
-        self._start = 0
+        self.start = 0
         self._bytes = memoryview(b"")
         self.reserve(1)
 
@@ -35,11 +40,11 @@ class Arena:
         """Make room for `n` rows beside those of the open message, in one piece with them."""
         if self.at + n <= len(self.rows):
             return
-        pending = self.rows[self._start : self.at]
+        pending = self.rows[self.start : self.at]
         self.rows = np.zeros(max(BLOCK_ROWS, 2 * (n + len(pending))), EVENT)
         self.rows[: len(pending)] = pending
         self._bytes = memoryview(cast(Any, self.rows.view(np.uint8)))
-        self._start, self.at = 0, len(pending)
+        self.start, self.at = 0, len(pending)
 
     def put(
         self,
@@ -66,9 +71,9 @@ class Arena:
 
     def drop(self) -> None:
         """Take back the rows of the open message."""
-        self.at = self._start
+        self.at = self.start
 
     def take(self) -> np.ndarray:
         """Close the message and hand out its rows, EVENT[n]."""
-        start, self._start = self._start, self.at
+        start, self.start = self.start, self.at
         return self.rows[start : self.at]

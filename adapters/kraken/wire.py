@@ -19,7 +19,7 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
-from adapters.kraken.stamps import Ns, to_ns
+from adapters.kraken.stamps import Ns, ns_of, to_ns
 
 # A number of the venue has some twenty digits. One with an exponent of a million is legal JSON and
 # legal Decimal, and whoever makes an integer of it waits for ever.
@@ -46,7 +46,7 @@ _Id = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]  # fits an event
 # ---- public ---------------------------------------------------------------------------------
 
 
-class Maintenance(msgspec.Struct, frozen=True):
+class Maintenance(msgspec.Struct, frozen=True, gc=False):
     """A planned interruption, as the status channel announces it since 2026."""
 
     event_id: str = ""
@@ -62,7 +62,7 @@ class Maintenance(msgspec.Struct, frozen=True):
     source_url: str | None = None
 
 
-class Emergency(msgspec.Struct, frozen=True):
+class Emergency(msgspec.Struct, frozen=True, gc=False):
     """An unplanned interruption, as the status channel tells it since 2026."""
 
     event_id: str = ""
@@ -74,7 +74,7 @@ class Emergency(msgspec.Struct, frozen=True):
     source_url: str | None = None
 
 
-class Status(msgspec.Struct, frozen=True):
+class Status(msgspec.Struct, frozen=True, gc=False):
     """State of the trading engine: online, cancel_only, post_only or maintenance."""
 
     system: str
@@ -85,11 +85,11 @@ class Status(msgspec.Struct, frozen=True):
     emergency: tuple[Emergency, ...] | None = None
 
 
-class Heartbeat(msgspec.Struct, frozen=True):
+class Heartbeat(msgspec.Struct, frozen=True, gc=False):
     """The connection lives; says nothing about any subscription."""
 
 
-class Asset(msgspec.Struct, frozen=True):
+class Asset(msgspec.Struct, frozen=True, gc=False):
     """A currency and the decimals of its ledger."""
 
     id: str
@@ -102,7 +102,7 @@ class Asset(msgspec.Struct, frozen=True):
     multiplier: Decimal | None = None
 
 
-class Pair(msgspec.Struct, frozen=True):
+class Pair(msgspec.Struct, frozen=True, gc=False):
     """A pair and its rules; increments exactly as written, `1e-08` included."""
 
     symbol: str
@@ -123,7 +123,7 @@ class Pair(msgspec.Struct, frozen=True):
     has_index: bool | None = None
 
 
-class Instruments(msgspec.Struct, frozen=True):
+class Instruments(msgspec.Struct, frozen=True, gc=False):
     """Assets and pairs: all of them in a snapshot, the changed ones in an update."""
 
     type: Type
@@ -131,14 +131,14 @@ class Instruments(msgspec.Struct, frozen=True):
     pairs: tuple[Pair, ...]
 
 
-class Level(msgspec.Struct, frozen=True):
+class Level(msgspec.Struct, frozen=True, gc=False):
     """One price and the quantity that stands there now; 0 removes it."""
 
     price: Decimal
     qty: Decimal
 
 
-class Book(msgspec.Struct, frozen=True):
+class Book(msgspec.Struct, frozen=True, gc=False):
     """One message of one book. The levels stay text until somebody asks for them.
 
     feed.py reads the text in one compiled pass; `bids` and `asks` are for everyone else. `decode`
@@ -163,7 +163,7 @@ class Book(msgspec.Struct, frozen=True):
         return _LEVELS.decode(self.asks_text)
 
 
-class Trade(msgspec.Struct, frozen=True):
+class Trade(msgspec.Struct, frozen=True, gc=False):
     """One trade; `side` and `ord_type` are the taker's."""
 
     symbol: str
@@ -175,14 +175,14 @@ class Trade(msgspec.Struct, frozen=True):
     ord_type: str = ""
 
 
-class Trades(msgspec.Struct, frozen=True):
+class Trades(msgspec.Struct, frozen=True, gc=False):
     """Trades of one message; a snapshot holds the last fifty."""
 
     type: Type
     trades: tuple[Trade, ...]
 
 
-class Ticker(msgspec.Struct, frozen=True):
+class Ticker(msgspec.Struct, frozen=True, gc=False):
     """Best bid and ask and the last 24 hours; what never traded has fewer fields."""
 
     symbol: str
@@ -200,14 +200,14 @@ class Ticker(msgspec.Struct, frozen=True):
     timestamp: Ns = Ns(0)
 
 
-class Tickers(msgspec.Struct, frozen=True):
+class Tickers(msgspec.Struct, frozen=True, gc=False):
     """Tickers of one message."""
 
     type: Type
     tickers: tuple[Ticker, ...]
 
 
-class Candle(msgspec.Struct, frozen=True):
+class Candle(msgspec.Struct, frozen=True, gc=False):
     """One candle. Nothing says that it is final: one with a later `interval_begin` does."""
 
     symbol: str
@@ -222,7 +222,7 @@ class Candle(msgspec.Struct, frozen=True):
     vwap: Decimal = Decimal(0)
 
 
-class Candles(msgspec.Struct, frozen=True):
+class Candles(msgspec.Struct, frozen=True, gc=False):
     """Candles of one message, which may be of several intervals."""
 
     type: Type
@@ -230,7 +230,7 @@ class Candles(msgspec.Struct, frozen=True):
     timestamp: int
 
 
-class Order(msgspec.Struct, frozen=True):
+class Order(msgspec.Struct, frozen=True, gc=False):
     """One order of level 3: resting (in a snapshot), or what happened to it (in an update)."""
 
     order_id: str
@@ -240,7 +240,7 @@ class Order(msgspec.Struct, frozen=True):
     event: Literal["", "add", "modify", "delete"] = ""
 
 
-class Level3(msgspec.Struct, frozen=True):
+class Level3(msgspec.Struct, frozen=True, gc=False):
     """Orders of one book; those of one price stand in queue order in a snapshot."""
 
     type: Type
@@ -254,14 +254,14 @@ class Level3(msgspec.Struct, frozen=True):
 # ---- private --------------------------------------------------------------------------------
 
 
-class Fee(msgspec.Struct, frozen=True):
+class Fee(msgspec.Struct, frozen=True, gc=False):
     """One part of a fill's fee."""
 
     asset: str
     qty: Decimal
 
 
-class Triggers(msgspec.Struct, frozen=True):
+class Triggers(msgspec.Struct, frozen=True, gc=False):
     """What sets off a stop, a take-profit or a trailing order."""
 
     reference: str | None = None
@@ -274,7 +274,7 @@ class Triggers(msgspec.Struct, frozen=True):
     status: str | None = None
 
 
-class Contingent(msgspec.Struct, frozen=True):
+class Contingent(msgspec.Struct, frozen=True, gc=False):
     """The template of the order that follows each fill of this one."""
 
     order_type: str | None = None
@@ -284,7 +284,7 @@ class Contingent(msgspec.Struct, frozen=True):
     limit_price_type: str | None = None
 
 
-class Report(msgspec.Struct, frozen=True):
+class Report(msgspec.Struct, frozen=True, gc=False):
     """One execution report. Only the order's id is always there: most fields say nothing new."""
 
     order_id: str
@@ -332,7 +332,7 @@ class Report(msgspec.Struct, frozen=True):
     ratecount: Decimal | None = None  # the name is a guess of other clients
 
 
-class Executions(msgspec.Struct, frozen=True):
+class Executions(msgspec.Struct, frozen=True, gc=False):
     """Reports of one message; `sequence` counts messages, from 1, per subscription."""
 
     type: Type
@@ -340,7 +340,7 @@ class Executions(msgspec.Struct, frozen=True):
     reports: tuple[Report, ...]
 
 
-class Wallet(msgspec.Struct, frozen=True):
+class Wallet(msgspec.Struct, frozen=True, gc=False):
     """One wallet of an asset."""
 
     type: str
@@ -348,7 +348,7 @@ class Wallet(msgspec.Struct, frozen=True):
     balance: Decimal
 
 
-class Balance(msgspec.Struct, frozen=True):
+class Balance(msgspec.Struct, frozen=True, gc=False):
     """What the account holds of an asset, holds of open orders included; or one ledger entry."""
 
     asset: str
@@ -368,7 +368,7 @@ class Balance(msgspec.Struct, frozen=True):
     user: str | None = None
 
 
-class Balances(msgspec.Struct, frozen=True):
+class Balances(msgspec.Struct, frozen=True, gc=False):
     """All holdings, or entries of the ledger; its `sequence` is not that of the executions."""
 
     type: Type
@@ -379,7 +379,7 @@ class Balances(msgspec.Struct, frozen=True):
 # ---- replies --------------------------------------------------------------------------------
 
 
-class Reply(msgspec.Struct, frozen=True):
+class Reply(msgspec.Struct, frozen=True, gc=False):
     """The answer to one request, or to one symbol or order of it.
 
     `result` is what the venue said, floats as Decimal: an object, for batch_add an array.
@@ -398,7 +398,7 @@ class Reply(msgspec.Struct, frozen=True):
     orders_cancelled: int | None = None  # batch_cancel of 2024 had it beside no result
 
 
-class Pong(msgspec.Struct, frozen=True):
+class Pong(msgspec.Struct, frozen=True, gc=False):
     """The answer to a ping; `time_in` tells how far our clock is from the venue's."""
 
     req_id: int | None = None
@@ -406,7 +406,7 @@ class Pong(msgspec.Struct, frozen=True):
     time_out: int = 0  # ns
 
 
-class Refused(msgspec.Struct, frozen=True):
+class Refused(msgspec.Struct, frozen=True, gc=False):
     """A frame that says nothing we know: why, and the frame itself."""
 
     what: str
@@ -433,30 +433,30 @@ Message = (
 # ---- frames: the same, as they lie on the wire ------------------------------------------------
 
 
-class _Frame(msgspec.Struct, frozen=True, tag_field="channel"):
+class _Frame(msgspec.Struct, frozen=True, gc=False, tag_field="channel"):
     """One data frame; the channel says which."""
 
 
-class _HeartbeatFrame(_Frame, frozen=True, tag="heartbeat"):
+class _HeartbeatFrame(_Frame, frozen=True, gc=False, tag="heartbeat"):
     pass
 
 
-class _StatusFrame(_Frame, frozen=True, tag="status"):
+class _StatusFrame(_Frame, frozen=True, gc=False, tag="status"):
     type: Type
     data: tuple[Status]
 
 
-class _InstrumentData(msgspec.Struct, frozen=True):
+class _InstrumentData(msgspec.Struct, frozen=True, gc=False):
     assets: tuple[Asset, ...] = ()
     pairs: tuple[Pair, ...] = ()
 
 
-class _InstrumentFrame(_Frame, frozen=True, tag="instrument"):
+class _InstrumentFrame(_Frame, frozen=True, gc=False, tag="instrument"):
     type: Type
     data: _InstrumentData
 
 
-class _BookData(msgspec.Struct, frozen=True):
+class _BookData(msgspec.Struct, frozen=True, gc=False):
     symbol: str
     checksum: _Checksum | None = None
     bids: msgspec.Raw = msgspec.Raw(b"[]")
@@ -464,28 +464,28 @@ class _BookData(msgspec.Struct, frozen=True):
     timestamp: str | None = None
 
 
-class _BookFrame(_Frame, frozen=True, tag="book"):
+class _BookFrame(_Frame, frozen=True, gc=False, tag="book"):
     type: Type
     data: tuple[_BookData]
 
 
-class _TradeFrame(_Frame, frozen=True, tag="trade"):
+class _TradeFrame(_Frame, frozen=True, gc=False, tag="trade"):
     type: Type
     data: tuple[Trade, ...]
 
 
-class _TickerFrame(_Frame, frozen=True, tag="ticker"):
+class _TickerFrame(_Frame, frozen=True, gc=False, tag="ticker"):
     type: Type
     data: tuple[Ticker, ...]
 
 
-class _CandleFrame(_Frame, frozen=True, tag="ohlc"):
+class _CandleFrame(_Frame, frozen=True, gc=False, tag="ohlc"):
     type: Type
     data: tuple[Candle, ...]
     timestamp: Ns = Ns(0)
 
 
-class _Level3Data(msgspec.Struct, frozen=True):
+class _Level3Data(msgspec.Struct, frozen=True, gc=False):
     symbol: str
     checksum: _Checksum | None = None
     bids: tuple[Order, ...] = ()
@@ -493,24 +493,24 @@ class _Level3Data(msgspec.Struct, frozen=True):
     timestamp: Ns = Ns(0)
 
 
-class _Level3Frame(_Frame, frozen=True, tag="level3"):
+class _Level3Frame(_Frame, frozen=True, gc=False, tag="level3"):
     type: Type
     data: tuple[_Level3Data]
 
 
-class _ExecutionsFrame(_Frame, frozen=True, tag="executions"):
+class _ExecutionsFrame(_Frame, frozen=True, gc=False, tag="executions"):
     type: Type
     data: tuple[Report, ...]
     sequence: int = 0
 
 
-class _BalancesFrame(_Frame, frozen=True, tag="balances"):
+class _BalancesFrame(_Frame, frozen=True, gc=False, tag="balances"):
     type: Type
     data: tuple[Balance, ...]
     sequence: int = 0
 
 
-class _ReplyFrame(msgspec.Struct, frozen=True):
+class _ReplyFrame(msgspec.Struct, frozen=True, gc=False):
     method: str
     success: bool | None = None
     req_id: int | None = None
@@ -522,7 +522,7 @@ class _ReplyFrame(msgspec.Struct, frozen=True):
     orders_cancelled: int | None = None
 
 
-class _Envelope(msgspec.Struct, frozen=True):
+class _Envelope(msgspec.Struct, frozen=True, gc=False):
     channel: Any = None
     method: Any = None
     type: Any = None
@@ -556,11 +556,10 @@ _LEVELS: Final = msgspec.json.Decoder(tuple[Level, ...])
 # and broken UTF-8, ArithmeticError an exponent that not even Decimal takes.
 _DAMAGE: Final = (msgspec.MsgspecError, ValueError, ArithmeticError, RecursionError)
 
-# Levels as Kraken writes them; others are legal and rare, and are read the slow way.
-_NUMBER: Final = rb"-?[0-9]{1,20}(?:\.[0-9]{1,20})?(?:[eE][-+]?[0-9]{1,2})?"
-_PLAIN_LEVELS: Final = re.compile(
-    rb'\[(?:\{"price":' + _NUMBER + rb',"qty":' + _NUMBER + rb"\}(?:,(?=\{)|(?=\])))*\]"
-).fullmatch
+# Levels as Kraken writes them; others are legal and rare, and are read the slow way. msgspec has
+# seen that it is JSON, so digits and points are a number; thirty of them are a number to bear.
+_LEVEL: Final = rb'\{"price":[0-9.]{1,30},"qty":[0-9.]{1,30}\}'
+_PLAIN_LEVELS: Final = re.compile(rb"\[" + _LEVEL + rb"(?:," + _LEVEL + rb")*\]").fullmatch
 # Where a number may hide that is not finite or not of this world: a long exponent, a word in
 # quotes, an escape that could spell one, or more digits than any amount has.
 _SUSPECT: Final = re.compile(
@@ -583,10 +582,11 @@ def decode(frame: bytes) -> Message:
 def _book(data: Any, frame: bytes) -> Message:
     (item,) = data.data
     bids, asks = bytes(item.bids), bytes(item.asks)
-    if _PLAIN_LEVELS(bids) is None or _PLAIN_LEVELS(asks) is None:
+    if bids != b"[]" and _PLAIN_LEVELS(bids) is None:
         _check(_LEVELS.decode(bids))
+    if asks != b"[]" and _PLAIN_LEVELS(asks) is None:
         _check(_LEVELS.decode(asks))
-    stamp = to_ns(item.timestamp) if item.timestamp else 0
+    stamp = ns_of(item.timestamp) if item.timestamp else 0
     return Book(data.type, item.symbol, bids, asks, item.checksum, stamp)
 
 

@@ -2,7 +2,8 @@
 
 `python -m tests.bench [EVENTS] [ROUNDS]` prints million events per second (medians) and the ratio
 to hftbacktest's own compiled quoting loop on its faster depth. Figures drift from machine to
-machine; the ratios are what to quote. Then: memory against the length of the capture, and start-up.
+machine; the ratios are what to quote. Then: memory against the length of the capture, start-up, and
+Kraken's frames (frames.py; `python -m tests.bench frames` for those alone).
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from engine.flow.driver import drive
 from engine.flow.recorder import Recorder
 from engine.instruments import Instrument, InstrumentTable
 from engine.jit import kernel
+from tests.bench.frames import frames_table
 from tests.bench.peer import Setup, make_stream, run_hftbacktest, run_ours
 from tests.support.worlds import make_world
 
@@ -198,11 +200,15 @@ os._exit(0)
 
 
 def main() -> None:
+    if sys.argv[1:2] == ["frames"]:
+        frames_table(*map(int, sys.argv[2:]))
+        return
     n = int(sys.argv[1]) if len(sys.argv) > 1 else 3_000_000
     rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 5
     speed_table(n, rounds)
     memory_table(n // 3)
     start_table()
+    frames_table(rounds=rounds)
 
 
 if __name__ == "__main__":
