@@ -24,7 +24,7 @@ from adapters.local_venue.text import name
 from engine import commands as c
 from engine import events as e
 from engine.instruments import STATUS_CODES
-from engine.units import MONEY_PER_UNIT
+from engine.units import MONEY_PER_UNIT, from_money
 from engine.venue.matching import venue_command, venue_next_time, venue_run, venue_timer
 from engine.venue.params import MS, venue_params
 from engine.venue.state import NEVER, VENUE_OK, Venue, make_venue
@@ -45,6 +45,7 @@ TYPES: Final = {
 }
 TIFS: Final = {"gtc": c.GTC, "gtd": c.GTD, "ioc": c.IOC}
 
+_GO_ON: Final = "goes on"  # reason of an order between two children, never told
 REASONS: Final = {
     e.CANCEL_USER: "User requested",
     e.CANCEL_POST_ONLY: "Post only order",
@@ -134,6 +135,7 @@ class Order:
     child_filled: int = 0
     child_qty: int = 0
     before: int = 0  # lots filled by earlier children
+    swept: bool = False  # an iceberg has taken what it could
 
     @property
     def leaves(self) -> int:
@@ -200,6 +202,7 @@ class Account:
         for asset in market.assets:
             amount = self._start_amount(asset)
             self.balances[asset] = int(amount.scaleb(self.decimals(asset)))
+        self.starting = dict(self.balances)
 
     # ---- beginnings ----
 
@@ -283,6 +286,15 @@ class Account:
             events[column] = [row[i] for row in rows]
         return events
 
+    def held(self) -> dict[str, Decimal]:
+        """What open orders hold, per asset."""
+        held = {self.quote: from_money(int(self.venue.glob[0]["cash_held"]))}
+        for symbol, instrument in zip(self.venue.symbols, self.market.instruments, strict=True):
+            lots = int(symbol["base_held"])
+            if lots:
+                held[instrument.base] = instrument.qty(lots)
+        return held
+
     # ---- market ----
 
     def feed(self, events: np.ndarray) -> None:
@@ -350,6 +362,10 @@ class Account:
         order.child_qty = order.leaves
         if order.display:
             order.child_qty = min(order.display, order.leaves)
+        tif = TIFS[order.tif]
+        if order.display and self._crosses(order):
+            # What takes is not shown: all of it takes, and only the rest is cut into slices.
+            order.child_qty, tif, order.swept = order.leaves, c.IOC, True
         order_type = TYPES[order.order_type]
         if order.triggered:  # a later child of a stop that has fired
             order_type = c.LIMIT if order.price else c.MARKET
@@ -363,17 +379,23 @@ class Account:
             sym=order.sym,
             side=order.side,
             type=order_type,
-            tif=TIFS[order.tif],
+            tif=tif,
             price=order.price,
             trigger=0 if order.triggered else order.trigger,
             qty=order.child_qty,
-            expire_ts=order.expire_ts,
+            expire_ts=0 if tif == c.IOC else order.expire_ts,
             post_only=int(order.post_only),
         )
         if error:
             self._children.pop(child, None)
             order.child = 0
         return error
+
+    def _crosses(self, order: Order) -> bool:
+        """Does a limit order meet what is shown on the other side? A post-only one may not."""
+        best = self.market.pairs[order.sym].book.touch(1 if order.side > 0 else 0)[0]
+        reaches = best <= order.price if order.side > 0 else best >= order.price
+        return bool(best) and reaches and not order.post_only and not order.swept
 
     def amend(
         self, order: Order, t: int, price: int, trigger: int, qty: int, post_only: bool
@@ -464,7 +486,7 @@ class Account:
         """Bring the next child of an order that is not done: an iceberg's slice, a rest after
         a clash with an order of the same account."""
         while order.alive and order.child == 0 and order.status != "pending_new":
-            if order.display and order.filled > order.before and order.reason != "clash":
+            if order.display and order.filled > order.before and order.reason != _GO_ON:
                 shown = min(order.display, order.leaves)
                 order.child_qty = shown
                 self._tell(t, "iceberg_refill", order)
@@ -541,8 +563,11 @@ class Account:
             if rival is not None:
                 self.cancel(rival, t, REASONS[code])
                 if order.stp == "cancel_oldest":
-                    order.reason = "clash"
+                    order.reason = _GO_ON
                     return
+        if code == e.CANCEL_IOC and order.display:
+            order.reason = _GO_ON  # it took what it could; slices follow
+            return
         reason = REASONS.get(code, "")
         if code == e.CANCEL_USER and order.reason:
             reason = order.reason

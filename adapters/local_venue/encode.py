@@ -114,6 +114,7 @@ class Print(NamedTuple):
     trade_id: int
     ts: int
     market: bool
+    ns: int = 0  # REST's id of it: its time, made unique
 
 
 def trades(form: Form, kind: str, prints: Sequence[Print]) -> str:

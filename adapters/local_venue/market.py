@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -23,7 +24,7 @@ from engine.instruments import STATUS_NAMES, Instrument, InstrumentTable
 
 MINUTE_NS: Final = 60_000_000_000
 DAY_NS: Final = 1440 * MINUTE_NS
-TRADES_KEPT: Final = 5000  # for REST
+TRADES_KEPT: Final = 200_000  # for REST
 CANDLES_KEPT: Final = 721
 _KIND_OF: Final = {e.L3_ADD: "add", e.L3_MODIFY: "modify", e.L3_DELETE: "delete"}
 _CODE_OF: Final = {name: code for code, name in _KIND_OF.items()}
@@ -219,9 +220,9 @@ class Market:
             ts = row.ts_venue or row.ts
             pair.n_trades += 1
             trade_id = row.id or pair.n_trades
-            each = Print(
-                row.side, row.price, row.qty, trade_id, ts, bool(row.flags & e.MARKET_ORDER)
-            )
+            ns = max(ts, pair.trades[-1].ns + 1) if pair.trades else ts
+            market = bool(row.flags & e.MARKET_ORDER)
+            each = Print(row.side, row.price, row.qty, trade_id, ts, market, ns)
             prints.append(each)
             pair.trades.append(each)
             pair.last = row.price
@@ -358,7 +359,7 @@ class Market:
             text = encode.level3(pair.form, "snapshot", orders, checksum, ts)
             return Said(topic, "snapshot", ts, text, (*orders,), checksum)
         if topic.channel == "trade":
-            prints = list(pair.trades)[-TRADES_SNAPSHOT:]
+            prints = list(islice(reversed(pair.trades), TRADES_SNAPSHOT))[::-1]
             ts = prints[-1].ts if prints else now
             text = encode.trades(pair.form, "snapshot", prints)
             return Said(topic, "snapshot", ts, text, (*prints,))

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final
 
+from adapters.local_venue.rates import TIERS, Tier
+
 BOOK_DEPTHS: Final = (10, 25, 100, 500, 1000)
 LEVEL3_DEPTHS: Final = (10, 100, 1000)
 OHLC_INTERVALS: Final = (1, 5, 15, 30, 60, 240, 1440, 10080, 21600)
@@ -82,3 +84,8 @@ class VenueOptions:
     rest_limits: bool = True
     rest_lag_ms: float = 0.0  # what REST tells of the account is this old
     public_rest_per_s: float = 0.0  # calls per second and address; 0 is no limit
+
+    @property
+    def tier_limits(self) -> Tier:
+        """The limits of the account's tier."""
+        return TIERS[self.tier]

@@ -90,3 +90,7 @@ class Counter:
     def points(self, t: int) -> int:
         """Whole points, as a client is told."""
         return self.at(t) // POINT
+
+    def would_exceed(self, t: int, points: int) -> bool:
+        """Would so many points more be above the threshold?"""
+        return self.at(t) + points * POINT > self.threshold * POINT

@@ -11,7 +11,7 @@ import contextlib
 import math
 import ssl as ssl_module
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import Final
@@ -23,8 +23,10 @@ from websockets.http11 import Request, Response
 
 from adapters.local_venue.clock import VenueClock
 from adapters.local_venue.core import ENDPOINTS, Core, Out
+from adapters.local_venue.http import serve_http
 from adapters.local_venue.keys import ApiKey
 from adapters.local_venue.options import VenueOptions
+from adapters.local_venue.rest import Answer, Rest
 from adapters.local_venue.source import MarketSource, generated
 from adapters.local_venue.text import NS_PER_S
 from engine.clock import Clock, WallClock
@@ -74,6 +76,9 @@ class LocalVenue:
 
     def __init__(self, core: Core, clock: Clock, speed: float, hold: bool) -> None:
         self.core = core
+        self.rest = Rest(core)
+        self._http: asyncio.Server | None = None
+        self._http_tasks: set[asyncio.Task[None]] = set()
         self.clock = VenueClock(clock, core.start, speed)
         core.held = hold
         self._writers: dict[int, _Writer] = {}
@@ -101,6 +106,13 @@ class LocalVenue:
     @property
     def level3_url(self) -> str:
         return self._url("level3")
+
+    @property
+    def rest_url(self) -> str:
+        """Scheme, host and port; the calls are below /0/public and /0/private."""
+        assert self._http is not None
+        port = self._http.sockets[0].getsockname()[1]
+        return f"{'http' if self._scheme == 'ws' else 'https'}://{self._host}:{port}"
 
     @property
     def sent(self) -> list[Out]:
@@ -209,6 +221,31 @@ class LocalVenue:
                 logger=None,
             )
 
+        self._http = await asyncio.start_server(self._http_client, host, ports[3], ssl=ssl)
+
+    async def _http_client(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._http_tasks.add(task)
+        try:
+            await serve_http(reader, writer, self._answer)
+        except asyncio.CancelledError:
+            pass  # the venue closes
+        finally:
+            self._http_tasks.discard(task)
+
+    def _answer(
+        self, method: str, target: str, headers: Mapping[str, str], body: bytes
+    ) -> Answer | None:
+        self._advance()
+        answer = self.rest.answer(method, target, headers, body)
+        self._release()
+        self._deliver()
+        self._wake.set()
+        return answer
+
     def _handler(self, endpoint: str) -> Callable[[ServerConnection], Awaitable[None]]:
         async def handle(socket: ServerConnection) -> None:
             await self._client(endpoint, socket)
@@ -218,6 +255,11 @@ class LocalVenue:
     async def close(self) -> None:
         for server in self._servers.values():
             server.close()
+        if self._http is not None:
+            self._http.close()
+            for task in list(self._http_tasks):
+                task.cancel()
+            await asyncio.gather(*self._http_tasks, return_exceptions=True)
         for server in self._servers.values():
             await server.wait_closed()
 
