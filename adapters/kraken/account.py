@@ -1,0 +1,700 @@
+"""What happened to our orders and our money? Private messages in, EVENT rows out.
+
+`AccountFeed` keeps what is needed to understand them: Kraken repeats hardly anything, so a report
+without symbol, side or client id is completed from what an earlier one said, and one of an unknown
+order waits until somebody says what it is. A fill counts once per execution id and never by its
+totals; complete is what `filled` says. A jump in a sequence means that something is lost: nothing
+counts again before a new snapshot. No socket, no clock. Left out: requests (private.py), and what
+the core makes of the events.
+
+Source: Kraken, "Spot WebSocket API v2", executions and balances.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from typing import Final
+
+import numpy as np
+
+from adapters.kraken.errors import printable
+from adapters.kraken.orders import order_key
+from adapters.kraken.wire import Balance, Balances, Executions, Report
+from engine.events import (
+    BALANCE,
+    BUY,
+    CANCEL_ALL,
+    CANCEL_FUNDS,
+    CANCEL_IOC,
+    CANCEL_POST_ONLY,
+    CANCEL_PROTECTION,
+    CANCEL_SELF_TRADE,
+    CANCEL_USER,
+    EVENT,
+    HEALTH,
+    LAST,
+    MAKER,
+    NO_SYMBOL,
+    ORDER_ACK,
+    ORDER_AMENDED,
+    ORDER_CANCELED,
+    ORDER_EXPIRED,
+    ORDER_FEE,
+    ORDER_FILL,
+    ORDER_FILLED,
+    ORDER_PENDING,
+    ORDER_TRIGGERED,
+    SELL,
+    SNAPSHOT,
+    TAKER,
+    empty,
+)
+from engine.instruments import Instrument, InstrumentTable, UnknownSymbolError
+from engine.units import MONEY_DECIMALS, OffGridError
+
+# What a HEALTH event of the account says: its id. Those below belong to session.py.
+HEALTH_SUSPECT: Final = 10  # aux = client order id; qty = SUSPECT_*: nothing may be assumed of it
+HEALTH_ACCOUNT_LOST: Final = 11  # aux = ts of the last message before; reports are missing
+HEALTH_ACCOUNT_SYNCED: Final = 12  # orders and balances are whole again
+
+SUSPECT_OVERDUE: Final = 1  # a request of ours has no reply
+SUSPECT_VANISHED: Final = 2  # open before the connection broke, not open now
+SUSPECT_FILLS: Final = 3  # its total says more than the fills we know
+SUSPECT_UNCLEAR: Final = 4  # a reply or report that leaves open what happened
+
+# Client order ids: ours are this prefix and 16 hex digits, the 18 characters that free text may have.
+PREFIX: Final = "kb"
+ASSET_DECIMALS: Final = 10  # of amounts kept here; Kraken's ledger has at most that many
+SEEN_MAX: Final = 20_000  # execution and ledger ids that are remembered
+HELD_MAX: Final = 1_000  # reports of unknown orders that wait
+HELD_NS: Final = 5_000_000_000  # for so long
+CLOSED_MAX: Final = 2_000  # orders that are remembered after their end
+
+_SIDES: Final = {"buy": BUY, "sell": SELL}
+_UNIT: Final = Decimal(1).scaleb(-ASSET_DECIMALS)
+_MONEY: Final = Decimal(1).scaleb(-MONEY_DECIMALS)
+_OPEN: Final = ("pending_new", "new", "partially_filled")
+_STOPS: Final = ("stop-loss", "stop-loss-limit", "take-profit", "take-profit-limit")
+# Free text of the venue: matched by what it begins with or holds.
+_CANCELS: Final = (
+    ("user requested", CANCEL_USER),
+    ("post only", CANCEL_POST_ONLY),
+    ("cannot trade with self", CANCEL_SELF_TRADE),
+    ("insufficient", CANCEL_FUNDS),
+    ("market price protection", CANCEL_PROTECTION),
+    ("protection", CANCEL_PROTECTION),
+    ("cancel all", CANCEL_ALL),
+    ("cancelallordersafter", CANCEL_ALL),
+    ("immediate", CANCEL_IOC),
+    ("ioc", CANCEL_IOC),
+)
+
+
+def cl_ord_id_of(id: int) -> str:
+    """The client order id of the wire for ours: 7 to `kb0000000000000007`."""
+    if not 0 < id < 1 << 63:
+        raise ValueError(f"{id} is not a client order id: those are above 0 and fit 64 bits.")
+    return f"{PREFIX}{id:016x}"
+
+
+def id_of_cl_ord_id(text: str | None) -> int:
+    """Back again; 0 for what is not one of ours."""
+    digits = text[len(PREFIX) :].lower() if text is not None else ""
+    if text is None or text[: len(PREFIX)].lower() != PREFIX or len(digits) != 16:
+        return 0
+    if not all(each in "0123456789abcdef" for each in digits):
+        return 0
+    id = int(digits, 16)
+    return id if id < 1 << 63 else 0
+
+
+@dataclass
+class OrderState:
+    """What is known of one order. `id` is ours, or below zero for an order of somebody else."""
+
+    order_id: str
+    id: int
+    sym: int
+    side: int
+    order_type: str
+    qty: int = 0  # lots, total
+    price: int = 0  # ticks: limit price, 0 for none
+    trigger: int = 0  # ticks, 0 for none
+    filled: int = 0  # lots, by fills that were applied
+    told: int = 0  # lots filled, as the venue last said
+    tif: str = ""
+    status: str = "pending_new"
+    acked: bool = False
+    triggered: bool = False
+    suspect: bool = False
+
+    @property
+    def is_open(self) -> bool:
+        return self.status in _OPEN
+
+    @property
+    def done(self) -> int:
+        """Lots that are filled, whoever told it first."""
+        return max(self.filled, self.told)
+
+    @property
+    def leaves(self) -> int:
+        return max(0, self.qty - self.done)
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """Something that a person, or a reconcile over REST, must settle."""
+
+    cause: str
+    text: str
+    order_id: str = ""
+    id: int = 0
+
+
+@dataclass
+class Read:
+    """What follows from one message: events in order, doubts, and whether to start again."""
+
+    rows: list[tuple[int, ...]] = field(default_factory=list)
+    doubts: list[Doubt] = field(default_factory=list)
+    resync: bool = False
+
+    def events(self) -> np.ndarray:
+        return np.array(self.rows, EVENT) if self.rows else empty(0)
+
+
+class _Seen:
+    """Ids that were applied; the oldest are forgotten."""
+
+    def __init__(self, most: int = SEEN_MAX) -> None:
+        self._most = most
+        self._ids: OrderedDict[str, None] = OrderedDict()
+
+    def first_time(self, id: str) -> bool:
+        if id in self._ids:
+            return False
+        self._ids[id] = None
+        if len(self._ids) > self._most:
+            self._ids.popitem(last=False)
+        return True
+
+
+class Sequence:
+    """The count of the messages of one channel. Unknown before the snapshot."""
+
+    def __init__(self) -> None:
+        self.last = 0
+        self.synced = False
+
+    def take(self, kind: str, number: int) -> str:
+        """`fine`, `again` (a message that came before), `early` (no snapshot yet) or `jump`."""
+        if kind == "snapshot":
+            self.last, self.synced = number, True
+            return "fine"
+        if not self.synced:
+            return "early"
+        if number <= self.last:
+            return "again"
+        if number != self.last + 1:
+            self.synced = False
+            return "jump"
+        self.last = number
+        return "fine"
+
+    def lose(self) -> None:
+        self.synced = False
+
+
+class AccountFeed:
+    """Executions and balances of one account to events.
+
+    instruments : `sym` of the events is a row of it; what lies outside is counted and left out
+    quote : the currency whose balance is the money of the events
+    """
+
+    def __init__(self, instruments: InstrumentTable, quote: str = "USD") -> None:
+        self._instruments = instruments
+        self._quote = quote
+        self._bases: dict[str, list[int]] = {}
+        for sym, each in enumerate(instruments):
+            self._bases.setdefault(each.base, []).append(sym)
+        self.orders: dict[str, OrderState] = {}
+        self._closed: OrderedDict[str, None] = OrderedDict()
+        self._held: list[tuple[int, Report]] = []
+        self._executions = _Seen()
+        self._ledger = _Seen()
+        self.executions = Sequence()
+        self.balances = Sequence()
+        self._wallets: dict[str, dict[tuple[str, str], int]] = {}
+        self._last_ns = 0
+        self.counts: Counter[str] = Counter()
+        self.ratecounts: dict[int, Decimal] = {}  # sym: the venue's own counter, as last told
+
+    # ---- state for others ----
+
+    @property
+    def synced(self) -> bool:
+        """Both channels have their snapshot and no message is missing."""
+        return self.executions.synced and self.balances.synced
+
+    def open_orders(self) -> list[OrderState]:
+        return [each for each in self.orders.values() if each.is_open]
+
+    def total(self, asset: str) -> int:
+        """Spot balance in units of 1e-10, holds of open orders included."""
+        wallets = self._wallets.get(asset, {})
+        return wallets.get(("spot", "main"), 0)
+
+    def held(self, asset: str) -> int:
+        """What our own open orders hold of it, in units of 1e-10; fees are not in it."""
+        held = 0
+        for each in self.open_orders():
+            if each.sym == NO_SYMBOL:
+                continue
+            pair = self._instruments[each.sym]
+            if each.side == SELL and pair.base == asset:
+                held += _units(pair.qty(each.leaves), ROUND_CEILING)
+            elif each.side == BUY and pair.quote == asset:
+                price = pair.price(max(each.price, each.trigger))
+                held += _units(price * pair.qty(each.leaves), ROUND_CEILING)
+        return held
+
+    def free(self, asset: str) -> int:
+        """What may still be used; never below zero."""
+        return max(0, self.total(asset) - self.held(asset))
+
+    # ---- inputs ----
+
+    def lost(self, now: int) -> Read:
+        """The connection broke: nothing counts before the next snapshots."""
+        read = Read()
+        if self.executions.synced or self.balances.synced:
+            self._lose(read, now)
+        self.executions.lose()
+        self.balances.lose()
+        return read
+
+    def take(self, message: Executions | Balances, now: int) -> Read:
+        """One message, received at `now` (ns)."""
+        read = Read()
+        sequence = self.executions if isinstance(message, Executions) else self.balances
+        was_synced = self.synced
+        verdict = sequence.take(message.type, message.sequence)
+        self.counts[f"{'executions' if sequence is self.executions else 'balances'} {verdict}"] += 1
+        if verdict == "jump":
+            self._lose(read, now)
+            read.resync = True
+            read.doubts.append(Doubt("gap", f"messages are missing before {message.sequence}"))
+        if verdict != "fine":
+            return read
+        if isinstance(message, Executions):
+            if message.type == "snapshot":
+                self._snapshot(read, message, now)
+            else:
+                for report in message.reports:
+                    self._report(read, report, now, 0)
+        else:
+            self._balances(read, message, now)
+        self._last_ns = now
+        if self.synced and not was_synced:
+            self._row(read, HEALTH, now, id=HEALTH_ACCOUNT_SYNCED)
+        return read
+
+    def sent(self, order: OrderState, cl_ord_id: str) -> None:
+        """An add of ours is on its way: reports of it are understood whatever comes first."""
+        self.orders[_placeholder(cl_ord_id)] = order
+
+    def bind(self, order_id: str, cl_ord_id: str, now: int) -> Read:
+        """The reply to an add named the order: what waited for it is applied."""
+        read = Read()
+        self._known(order_id, cl_ord_id)
+        self._apply_held(read, order_id, now)
+        return read
+
+    def dropped(self, cl_ord_id: str) -> OrderState | None:
+        """The add was refused: there is no such order."""
+        return self.orders.pop(_placeholder(cl_ord_id), None)
+
+    def suspect(self, read: Read, order: OrderState, cause: int, text: str, now: int) -> None:
+        """Say that nothing may be assumed of an order until evidence settles it."""
+        order.suspect = True
+        self._row(read, HEALTH, now, sym=order.sym, id=HEALTH_SUSPECT, aux=order.id, qty=cause)
+        read.doubts.append(Doubt("suspect", text, order.order_id, order.id))
+
+    def tick(self, now: int) -> Read:
+        """Give up on reports that waited too long for their order."""
+        read = Read()
+        while self._held and now - self._held[0][0] > HELD_NS:
+            _, report = self._held.pop(0)
+            self.counts["reports of unknown orders"] += 1
+            read.doubts.append(
+                Doubt(
+                    "unknown order",
+                    f"{report.exec_type} of an order that nobody described",
+                    report.order_id,
+                )
+            )
+        return read
+
+    # ---- executions ----
+
+    def _lose(self, read: Read, now: int) -> None:
+        self._row(read, HEALTH, now, id=HEALTH_ACCOUNT_LOST, aux=self._last_ns)
+
+    def _snapshot(self, read: Read, message: Executions, now: int) -> None:
+        """Open orders as they are, and fills that may be news; nothing in it is new flow."""
+        before = {each.order_id: each for each in self.open_orders() if each.order_id}
+        fills = [each for each in message.reports if each.exec_type == "trade" and each.exec_id]
+        states = [each for each in message.reports if each.exec_type != "trade"]
+        # First what is open, so that a fill of it is told from one of an order that ended.
+        opened = [(self._learn(report, now), report) for report in states]
+        # Newest first on the wire; the ledger wants them as they happened.
+        for report in sorted(fills, key=lambda each: each.timestamp):
+            self._fill(read, report, self._learn(report, now), now, SNAPSHOT)
+        for order, report in opened:
+            before.pop(report.order_id, None)
+            if order is None:
+                self.counts["orders that cannot be told"] += 1
+                continue
+            order.status = report.order_status or "new"
+            pending = order.status == "pending_new"
+            kind = ORDER_PENDING if pending else ORDER_ACK
+            self._order_row(read, kind, order, report, now, SNAPSHOT)
+            order.acked = not pending
+            self._total(read, order, report, now)
+        for order in before.values():
+            # Ended while nobody looked: how, only REST can say.
+            text = "it was open before the connection broke and is not now"
+            self.suspect(read, order, SUSPECT_VANISHED, text, now)
+            self._close(order, "vanished")
+        self._held.clear()
+
+    def _report(self, read: Read, report: Report, now: int, flags: int) -> None:
+        order = self._learn(report, now)
+        if order is None:
+            if len(self._held) >= HELD_MAX:
+                self._held.pop(0)
+                self.counts["reports of unknown orders"] += 1
+            self._held.append((now, report))
+            return
+        self._apply(read, report, order, now, flags)
+        if report.exec_type == "pending_new":
+            self._apply_held(read, report.order_id, now)
+
+    def _apply_held(self, read: Read, order_id: str, now: int) -> None:
+        waiting = [each for each in self._held if each[1].order_id == order_id]
+        self._held = [each for each in self._held if each[1].order_id != order_id]
+        for _, report in waiting:
+            self._report(read, report, now, 0)
+
+    def _apply(self, read: Read, report: Report, order: OrderState, now: int, flags: int) -> None:
+        kind = report.exec_type
+        if report.ratecount is not None and order.sym >= 0:
+            self.ratecounts[order.sym] = report.ratecount
+        if kind == "pending_new":
+            if not order.acked:
+                self._order_row(read, ORDER_PENDING, order, report, now, flags)
+        elif kind == "new":
+            order.status, order.acked = "new", True
+            self._order_row(read, ORDER_ACK, order, report, now, flags)
+        elif kind == "trade":
+            self._fill(read, report, order, now, flags)
+        elif kind == "filled":
+            self._end(read, ORDER_FILLED, order, report, now, flags)
+        elif kind == "canceled":
+            self._end(read, ORDER_CANCELED, order, report, now, flags)
+        elif kind == "expired":
+            self._end(read, ORDER_EXPIRED, order, report, now, flags)
+        elif kind in ("amended", "restated"):
+            self._order_row(read, ORDER_AMENDED, order, report, now, flags)
+        elif kind == "status":
+            self._status(read, order, report, now, flags)
+        elif kind == "iceberg_refill":
+            self.counts["iceberg refills"] += 1
+        else:
+            self.counts["unknown reports"] += 1
+            text = f"the report {printable(kind)!r} is not known"
+            self.suspect(read, order, SUSPECT_UNCLEAR, text, now)
+
+    def _status(self, read: Read, order: OrderState, report: Report, now: int, flags: int) -> None:
+        triggers = report.triggers
+        if triggers is None or triggers.status != "triggered" or order.triggered:
+            self.counts["status reports"] += 1  # a trailing stop that moved
+            return
+        order.triggered = True
+        price = self._ticks(read, order, triggers.last_price or triggers.price, now)
+        self._row(read, ORDER_TRIGGERED, now, report, order, price=price, flags=flags | LAST)
+
+    def _fill(
+        self, read: Read, report: Report, order: OrderState | None, now: int, flags: int
+    ) -> None:
+        """One fill and its fee: two rows that belong together."""
+        if report.exec_id is None or not self._executions.first_time(report.exec_id):
+            self.counts["fills seen before"] += 1
+            return
+        if order is None or order.sym == NO_SYMBOL or not report.last_qty or not report.last_price:
+            self.counts["fills that cannot be told"] += 1
+            text = f"the fill {printable(report.exec_id)} is of a pair or form that we do not know"
+            read.doubts.append(Doubt("fill", text, report.order_id))
+            return
+        pair = self._instruments[order.sym]
+        try:
+            price, qty = pair.ticks(report.last_price), pair.lots(report.last_qty)
+            fee = self._fee(read, report, pair)
+        except OffGridError as error:
+            self.suspect(read, order, SUSPECT_UNCLEAR, str(error), now)
+            return
+        # Fills of history are of orders that ended: their totals are not followed.
+        if order.status != "history":
+            order.filled += qty
+            if order.is_open:
+                order.status = "partially_filled"
+        key = order_key(report.exec_id)
+        role = {"m": MAKER, "t": TAKER}.get(report.liquidity_ind or "", 0)
+        self._row(
+            read, ORDER_FILL, now, report, order,
+            side=order.side, price=price, qty=qty, aux=key, flags=flags | role,
+        )  # fmt: skip
+        self._row(read, ORDER_FEE, now, report, order, qty=fee, aux=key, flags=flags | LAST)
+        if not flags & SNAPSHOT:
+            self._total(read, order, report, now)
+
+    def _fee(self, read: Read, report: Report, pair: Instrument) -> int:
+        """All parts of a fee as money of the quote; what is finer is rounded against us."""
+        fee = Decimal(0)
+        for part in report.fees:
+            if part.asset == pair.quote:
+                fee += part.qty
+            elif part.asset == pair.base and report.last_price is not None:
+                self.counts["fees in base"] += 1
+                fee += part.qty * report.last_price
+            else:
+                self.counts["fees in other assets"] += 1
+                text = f"a fee of {part.qty} {printable(part.asset)} has no value in {pair.quote}"
+                read.doubts.append(Doubt("fee", text, report.order_id))
+        return int((fee / _MONEY).to_integral_value(ROUND_CEILING))
+
+    def _end(
+        self, read: Read, kind: int, order: OrderState, report: Report, now: int, flags: int
+    ) -> None:
+        if not order.is_open and order.status != "history":
+            self.counts["ends seen before"] += 1
+            return
+        if not self._merge(read, order, report, now):
+            return
+        self._total(read, order, report, now)
+        if kind == ORDER_FILLED:
+            qty, reason = order.done, 0
+        else:
+            qty, reason = order.leaves, self._cancel_reason(read, order, report, kind)
+        self._row(
+            read, kind, now, report, order, side=order.side, qty=qty, aux=reason,
+            flags=flags | LAST,
+        )  # fmt: skip
+        self._close(order, {ORDER_FILLED: "filled", ORDER_EXPIRED: "expired"}.get(kind, "canceled"))
+
+    def _cancel_reason(self, read: Read, order: OrderState, report: Report, kind: int) -> int:
+        if kind != ORDER_CANCELED:
+            return 0
+        text = (report.reason or "").lower()
+        for words, code in _CANCELS:
+            if words in text:
+                return code
+        if order.tif.lower() == "ioc":
+            return CANCEL_IOC
+        shown = printable(report.reason or "no reason")
+        read.doubts.append(Doubt("cancel", f"canceled: {shown}", order.order_id, order.id))
+        return 0
+
+    def _total(self, read: Read, order: OrderState, report: Report, now: int) -> None:
+        """Take the venue's total; does it agree with the fills that were applied?"""
+        if report.cum_qty is None or order.sym == NO_SYMBOL:
+            return
+        try:
+            order.told = self._instruments[order.sym].lots(report.cum_qty)
+        except OffGridError as error:
+            self.suspect(read, order, SUSPECT_UNCLEAR, str(error), now)
+            return
+        # Of other programs' orders the beginning is not known.
+        if order.told != order.filled and order.id > 0:
+            text = f"{order.told} lots are filled, and the fills that came add up to {order.filled}"
+            self.suspect(read, order, SUSPECT_FILLS, text, now)
+
+    # ---- orders ----
+
+    def _known(self, order_id: str, cl_ord_id: str | None) -> OrderState | None:
+        order = self.orders.get(order_id)
+        if order is None and cl_ord_id:
+            order = self.orders.pop(_placeholder(cl_ord_id), None)
+            if order is not None:
+                order.order_id = order_id
+                self.orders[order_id] = order
+        return order
+
+    def _learn(self, report: Report, now: int) -> OrderState | None:
+        """The order of a report, made or completed from it; None: it does not say enough."""
+        order = self._known(report.order_id, report.cl_ord_id)
+        if order is not None:
+            if report.time_in_force:
+                order.tif = report.time_in_force
+            return order
+        if report.symbol is None or report.side is None:
+            return None
+        try:
+            sym = self._instruments.index(report.symbol)
+        except UnknownSymbolError:
+            sym = NO_SYMBOL
+            self.counts["orders of other pairs"] += 1
+        # Orders of other programs get a number that can never be one of ours.
+        id = id_of_cl_ord_id(report.cl_ord_id) or -order_key(report.order_id) or -1
+        order = OrderState(
+            report.order_id, id, sym, _SIDES[report.side], report.order_type or "",
+            tif=report.time_in_force or "",
+        )  # fmt: skip
+        if report.exec_type == "trade" and report.order_status == "filled":
+            order.status = "history"
+        if not self._merge(Read(), order, report, now):
+            self.counts["orders off the grid"] += 1
+        self.orders[report.order_id] = order
+        if not order.is_open:
+            self._close(order, order.status)
+        return order
+
+    def _merge(self, read: Read, order: OrderState, report: Report, now: int) -> bool:
+        """Take what the report says about quantity and prices; False: off the grid."""
+        if order.sym == NO_SYMBOL:
+            return True
+        pair = self._instruments[order.sym]
+        try:
+            if report.order_qty is not None:
+                order.qty = pair.lots(report.order_qty)
+            static = report.limit_price_type in (None, "static")
+            if report.limit_price and static and "limit" in (order.order_type or "limit"):
+                order.price = pair.ticks(report.limit_price)
+            triggers = report.triggers
+            if triggers is not None:
+                # What it works out to now, where the price itself is a distance.
+                price = triggers.actual_price or (
+                    triggers.price if triggers.price_type in (None, "static") else None
+                )
+                if price and price % pair.price_increment == 0:
+                    order.trigger = pair.ticks(price)
+        except OffGridError as error:
+            self.suspect(read, order, SUSPECT_UNCLEAR, str(error), now)
+            return False
+        return True
+
+    def _close(self, order: OrderState, status: str) -> None:
+        order.status = status
+        self._closed[order.order_id] = None
+        while len(self._closed) > CLOSED_MAX:
+            self.orders.pop(self._closed.popitem(last=False)[0], None)
+
+    def _ticks(self, read: Read, order: OrderState, price: Decimal | None, now: int) -> int:
+        if price is None or order.sym == NO_SYMBOL:
+            return 0
+        pair = self._instruments[order.sym]
+        # An index price has its own decimals; this one is for people.
+        return int((price / pair.price_increment).to_integral_value())
+
+    def _order_row(
+        self, read: Read, kind: int, order: OrderState, report: Report, now: int, flags: int
+    ) -> None:
+        """ACK, PENDING and AMENDED carry the order as it stands now."""
+        if not self._merge(read, order, report, now):
+            return
+        price = order.trigger if order.order_type in _STOPS else order.price
+        aux = 0 if kind == ORDER_AMENDED else order_key(order.order_id)
+        self._row(
+            read, kind, now, report, order,
+            side=order.side, price=price, qty=order.qty, aux=aux, flags=flags | LAST,
+        )  # fmt: skip
+
+    # ---- balances ----
+
+    def _balances(self, read: Read, message: Balances, now: int) -> None:
+        snapshot = message.type == "snapshot"
+        touched: dict[str, int] = {}
+        if snapshot:
+            touched = dict.fromkeys(self._wallets, 0)  # what it does not name is nothing now
+            self._wallets.clear()
+        for each in message.balances:
+            if not snapshot and each.ledger_id and not self._ledger.first_time(each.ledger_id):
+                self.counts["ledger entries seen before"] += 1
+                continue
+            for wallet, amount in _wallets_of(each):
+                self._wallets.setdefault(each.asset, {})[wallet] = _units(amount, ROUND_FLOOR)
+            touched[each.asset] = each.timestamp
+        flags = SNAPSHOT if snapshot else 0
+        first = len(read.rows)
+        for asset, ts_venue in touched.items():
+            for sym, qty in self._balance_rows(asset):
+                self._row(
+                    read, BALANCE, now, sym=sym, qty=qty, ts_venue=ts_venue, flags=flags, last=False
+                )
+        if len(read.rows) > first:
+            read.rows[-1] = (*read.rows[-1][:-1], read.rows[-1][-1] | LAST)
+
+    def _balance_rows(self, asset: str) -> Iterator[tuple[int, int]]:
+        """Row of the instrument table and quantity of each event about an asset."""
+        amount = self.total(asset) * _UNIT
+        if asset == self._quote:
+            yield NO_SYMBOL, int((amount / _MONEY).to_integral_value(ROUND_FLOOR))
+        for sym in self._bases.get(asset, ()):
+            step = self._instruments[sym].qty_increment
+            yield sym, int((amount / step).to_integral_value(ROUND_FLOOR))
+
+    # ---- rows ----
+
+    def _row(
+        self,
+        read: Read,
+        kind: int,
+        now: int,
+        report: Report | None = None,
+        order: OrderState | None = None,
+        *,
+        sym: int = NO_SYMBOL,
+        side: int = 0,
+        price: int = 0,
+        qty: int = 0,
+        id: int = 0,
+        aux: int = 0,
+        ts_venue: int = 0,
+        flags: int = LAST,
+        last: bool = True,
+    ) -> None:
+        if order is not None:
+            sym, id = order.sym, order.id
+            if sym == NO_SYMBOL:
+                self.counts["events of other pairs"] += 1
+                return
+        if report is not None:
+            ts_venue = report.timestamp
+        if not last:
+            flags &= ~LAST
+        read.rows.append((now, ts_venue, 0, price, qty, id, aux, sym, kind, side, flags))
+
+
+def _placeholder(cl_ord_id: str) -> str:
+    # No order id of Kraken's has a blank.
+    return f"sent {cl_ord_id.lower()}"
+
+
+def _units(amount: Decimal, rounding: str) -> int:
+    return int((amount / _UNIT).to_integral_value(rounding))
+
+
+def _wallets_of(entry: Balance) -> Iterator[tuple[tuple[str, str], Decimal]]:
+    """The wallets that an entry tells about, and what is in them."""
+    if entry.wallet_type is not None or entry.ledger_id is not None:
+        yield (entry.wallet_type or "spot", entry.wallet_id or "main"), entry.balance
+    elif entry.wallets:
+        for wallet in entry.wallets:
+            yield (wallet.type, wallet.id), wallet.balance
+    else:
+        yield ("spot", "main"), entry.balance
