@@ -10,6 +10,7 @@ so that compressing never holds the feed up. It prints nothing: talk and progres
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import hashlib
 import json
 import os
@@ -28,11 +29,13 @@ from adapters.kraken.capture import Capture, CaptureConfig, Lineage
 from adapters.kraken.keeper import PARTS, ROWS_MAX, Keeper
 from adapters.kraken.live import Hosts, run_capture
 from adapters.kraken.phases import Phase
+from adapters.parquet.manifest import list_captures
 from adapters.parquet.seal import Recovered, drop_log, recover_part, seal_log
-from adapters.parquet.store import Store
+from adapters.parquet.store import Store, is_store
 from engine.clock import Clock, Stopwatch, WallClock, utc_stamp, utc_text
 from engine.errors import DataError, RefusedError, StorageError
 from engine.flow.files import Lock
+from engine.flow.log import check_log, is_log
 from engine.version import VERSION
 
 SPOOL: Final = "_capture"  # of a store: what is not sealed yet
@@ -211,6 +214,76 @@ def seal_part(store: str | Path, log: Path, patience_s: float = SEAL_PATIENCE_S)
     drop_log(log)
     megabytes = sum(each.bytes for each in manifest.files) / 1e6
     return f"{manifest.n_events:,} events, {len(manifest.files)} files, {megabytes:,.1f} MB"
+
+
+def seal_all(store: str | Path, spool: str | Path | None, talk: Talk) -> list[str]:
+    """Recover and seal everything that earlier runs left. Raises RefusedError while one runs."""
+    folder = spool_of(store, spool)
+    if not parts_of(folder):
+        return []
+    lock = Lock(folder / "writer.lock", f"the capture of {store}")
+    try:
+        found = recover(folder, talk)
+        for each in found:
+            done = seal_part(store, folder / PARTS / each.capture_id)
+            talk(f"sealed {each.capture_id}: {done}")
+        return [each.capture_id for each in found]
+    finally:
+        lock.release()
+
+
+def look(store: str | Path, spool: str | Path | None = None, n_newest: int = 10) -> dict[str, Any]:
+    """What a store's capture is at: who runs, which logs are not sealed, the newest captures."""
+    folder = spool_of(store, spool)
+    parts = []
+    for log in parts_of(folder):
+        size = sum(each.stat().st_size for each in log.iterdir() if each.is_file())
+        facts = {"part": log.name, "mb": round(size / 1e6, 1), "state": "empty", "events": 0}
+        facts |= {"first": "", "last": ""}
+        if is_log(log):
+            report = check_log(log)
+            facts["state"] = "closed" if report.closed else "open"
+            facts["events"] = report.n_events
+            if report.n_events:
+                facts["first"], facts["last"] = utc_text(report.ts_first), utc_text(report.ts_last)
+        parts.append(facts)
+    path = folder / LINEAGE
+    known = json.loads(path.read_text()) if path.exists() else {}
+    captures = []
+    if is_store(store):
+        newest = sorted(list_captures(store), key=lambda each: (each.ts_last, each.capture_id))
+        for each in newest[-n_newest:]:
+            captures.append(
+                {
+                    "capture": each.capture_id,
+                    "first": utc_text(each.ts_first),
+                    "last": utc_text(each.ts_last),
+                    "events": each.n_events,
+                    "gaps": len(each.gaps),
+                    "epochs": ", ".join(f"{e.number} {e.status}" for e in each.epochs[-3:]),
+                    "mb": round(sum(file.bytes for file in each.files) / 1e6, 1),
+                }
+            )
+    return {
+        "store": str(store),
+        "running": _holder(folder / "writer.lock"),
+        "lineage": known.get("lineage", ""),
+        "parts": parts,
+        "captures": captures,
+    }
+
+
+def _holder(path: Path) -> str:
+    """Who holds a lock: asked without taking it, so that looking disturbs nobody."""
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_UN)
+        return ""
+    except FileNotFoundError:
+        return ""
+    except OSError:
+        return path.read_text().strip() or "yes"
 
 
 # --- the capture -----------------------------------------------------------------------------------

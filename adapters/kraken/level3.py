@@ -10,10 +10,12 @@ Source: Kraken, "Spot WebSocket API v2", level3: 200 symbols per connection; per
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from ssl import SSLContext
 from typing import Final
 
 from adapters.kraken.limits import level3_cost
 from adapters.kraken.subscriptions import Pace
+from engine.clock import Clock
 
 LEVEL3_URL: Final = "wss://ws-l3.kraken.com/v2"
 LEVEL3_SYMBOLS_MAX: Final = 200
@@ -27,3 +29,27 @@ Token = Callable[[], Awaitable[str]]
 def level3_pace(depth: int) -> Pace:
     """How fast symbols of `depth` are asked for. Raises ConfigError for a depth that is not."""
     return Pace(batch=50, cost=level3_cost(depth), budget=LEVEL3_BUDGET)
+
+
+def tokens(rest_url: str, keys_from: str, clock: Clock, context: SSLContext | None = None) -> Token:
+    """A function that fetches a fresh token by REST. Keys are read at its first call, not before.
+
+    rest_url : Kraken's or a venue on this machine; keys_from : as for `read_keys`
+    raises (at a call) SecretError without keys or permission, VenueError without an answer
+    """
+
+    async def fetch() -> str:
+        from adapters.kraken.keys import read_keys
+        from adapters.kraken.nonce import NonceFile, state_folder
+        from adapters.kraken.rest import Rest
+
+        async with Rest(
+            rest_url,
+            nonce=lambda keys: NonceFile(state_folder(), keys.fingerprint, clock).draw(),
+            keys=lambda: read_keys(keys_from),
+            clock=clock,
+            ssl_context=context,
+        ) as rest:
+            return (await rest.stream_token()).token.reveal()
+
+    return fetch
