@@ -1,0 +1,184 @@
+"""How do private frames travel? A socket, a recording or the local venue, around PrivateSession.
+
+`follow` takes what happened from any async iterator and gives the steps that follow: it does not
+know whether a socket or a file is behind it. `PrivateLine` makes such an iterator of a live
+connection (public.py carries it), fetches a token right before each connection, and sends what the
+session asks for. Left out: what anything means (private.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl as ssl_module
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from adapters.kraken.errors import BusyError, OutcomeUnknownError
+from adapters.kraken.keys import Secret
+from adapters.kraken.phases import Phase, Step
+from adapters.kraken.private import PRIVATE_URL, PrivateSession
+from adapters.kraken.public import Line
+from engine.clock import Clock, WallClock
+
+TICK_S: Final = 0.25
+INBOX_MAX: Final = 20_000  # messages that wait; private channels are slow, so this is minutes
+TOKEN_RETRY_S: Final = 5.0
+_ENDING: Final = (Phase.STOPPING, Phase.STOPPED)
+
+
+@dataclass(frozen=True)
+class Heard:
+    """One thing that happened to the connection, ns."""
+
+    ts: int
+    what: Literal["frame", "opened", "closed", "tick", "dropped"]
+    frame: bytes = b""
+    code: int = 0
+    reason: str = ""
+
+
+async def follow(heard: AsyncIterator[Heard], session: PrivateSession) -> AsyncIterator[Step]:
+    """The steps that follow from what happened, in order."""
+    async for each in heard:
+        if each.what == "frame":
+            yield session.received(each.frame, each.ts)
+        elif each.what == "opened":
+            yield session.opened(each.ts)
+        elif each.what == "closed":
+            yield session.closed(each.code, each.reason, each.ts)
+        elif each.what == "dropped":
+            yield session.dropped(each.code, each.ts, each.ts)
+        else:
+            yield session.tick(each.ts)
+
+
+class PrivateLine:
+    """A live private connection. Iterate over `steps()`; end it with `stop()`.
+
+    token : gives a fresh token (rest.Rest.stream_token), called right before each connection
+    """
+
+    def __init__(
+        self,
+        session: PrivateSession,
+        token: Callable[[], Awaitable[Secret]],
+        *,
+        url: str = PRIVATE_URL,
+        clock: Clock | None = None,
+        ssl: ssl_module.SSLContext | None = None,
+    ) -> None:
+        self.session = session
+        self._token = token
+        self._clock = clock or WallClock()
+        self._inbox: asyncio.Queue[Heard] = asyncio.Queue()
+        self._line = Line(0, url, self, ssl=ssl)
+        self._due = 0
+        self._last = 0
+        self._n_dropped = 0
+        self._early: list[Step] = []
+        self._stopping = asyncio.Event()
+
+    # ---- Ear: what the line reports ----
+
+    def stamp(self) -> int:
+        """Now; a clock that steps back stands still until it has caught up."""
+        self._last = max(self._last, self._clock.now())
+        return self._last
+
+    async def may_connect(self, conn: int) -> bool:
+        session = self.session
+        while not self._stopping.is_set():
+            wait_s = TICK_S
+            if session.phase is Phase.WAITING:
+                wait_s = (self._due - self.stamp()) / 1e9
+                if wait_s <= 0:
+                    wait_s = await self._try_to_connect()
+                    if wait_s < 0:
+                        return True
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), min(max(wait_s, 0.001), 5.0))
+        return False
+
+    async def _try_to_connect(self) -> float:
+        """Below zero: go ahead; else the seconds to wait."""
+        if self.session.token_missing and (wait_s := await self._fetch_token()):
+            return wait_s
+        step = self.session.connecting(self.stamp())
+        self._early.append(step)
+        if step.reconnect_at is None:
+            return -1.0
+        return max(0.001, (step.reconnect_at - self.stamp()) / 1e9)
+
+    async def _fetch_token(self) -> float:
+        """Seconds to wait before the next try; 0 when there is a token."""
+        try:
+            self.session.token(await self._token())
+            return 0.0
+        except (BusyError, OutcomeUnknownError):
+            return TOKEN_RETRY_S
+
+    def opened(self, conn: int) -> None:
+        self._inbox.put_nowait(Heard(self.stamp(), "opened"))
+
+    def heard(self, conn: int, frame: bytes, ts: int) -> None:
+        if self._inbox.qsize() >= INBOX_MAX:
+            self._n_dropped += 1
+            return
+        self._inbox.put_nowait(Heard(ts, "frame", frame))
+
+    def closed(self, conn: int, code: int, reason: str) -> None:
+        self._inbox.put_nowait(Heard(self.stamp(), "closed", code=code, reason=reason))
+
+    # ---- the other side ----
+
+    def send(self, frame: bytes) -> None:
+        """One request that the session made (`ask`)."""
+        self._line.send([frame])
+
+    def stop(self) -> None:
+        """End the connection for good; `steps` ends after it."""
+        self._stopping.set()
+
+    async def heard_frames(self) -> AsyncGenerator[Heard, None]:
+        """What happens, with a tick where nothing does."""
+        line = asyncio.create_task(self._line.run())
+        try:
+            while not line.done() or not self._inbox.empty():
+                if self._n_dropped and self._inbox.qsize() < INBOX_MAX // 2:
+                    n, self._n_dropped = self._n_dropped, 0
+                    yield Heard(self.stamp(), "dropped", code=n)
+                try:
+                    heard = await asyncio.wait_for(self._inbox.get(), TICK_S)
+                except TimeoutError:
+                    heard = Heard(self.stamp(), "tick")
+                yield heard
+            await line  # what ended it is raised here
+        finally:
+            line.cancel()
+            await asyncio.gather(line, return_exceptions=True)
+
+    async def steps(self) -> AsyncIterator[Step]:
+        """Connect, and give every step until stopped. Raises what ends private use."""
+        self._carry(self.session.start(self.stamp()))
+        heard = self.heard_frames()
+        try:
+            async for step in follow(heard, self.session):
+                while self._early:
+                    yield self._early.pop(0)
+                self._carry(step)
+                yield step
+                if self._stopping.is_set() and self.session.phase not in _ENDING:
+                    stopped = self.session.stop(self.stamp())
+                    self._carry(stopped)
+                    yield stopped
+        finally:
+            await heard.aclose()
+
+    def _carry(self, step: Step) -> None:
+        if step.reconnect_at is not None:
+            self._due = step.reconnect_at
+        self._line.send(step.send)
+        if step.close:
+            self._line.end()
