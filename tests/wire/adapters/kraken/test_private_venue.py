@@ -1,0 +1,314 @@
+"""Our private client against the local venue, over real sockets on loopback."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from adapters.kraken.account import HEALTH_ACCOUNT_SYNCED, OrderState, cl_ord_id_of
+from adapters.kraken.errors import PrivateStoppedError, RefusedByVenueError
+from adapters.kraken.keys import Keys, Secret
+from adapters.kraken.limits import TIERS
+from adapters.kraken.nonce import NonceFile
+from adapters.kraken.phases import Step
+from adapters.kraken.private import PrivateSession
+from adapters.kraken.private_line import Heard, PrivateLine, follow
+from adapters.kraken.rest import Rest
+from adapters.local_venue import LocalVenue, VenueOptions, generated, serve
+from adapters.local_venue.keys import DEMO_KEY, DEMO_SECRET
+from engine.clock import WallClock
+from engine.events import (
+    BUY,
+    CANCEL_USER,
+    HEALTH,
+    ORDER_ACK,
+    ORDER_CANCELED,
+    ORDER_FEE,
+    ORDER_FILL,
+    ORDER_FILLED,
+    ORDER_REJECT,
+    REJECT_FUNDS,
+)
+
+KEYS = Keys(Secret(DEMO_KEY), Secret(DEMO_SECRET), "the local venue")
+
+
+def rest_of(venue: LocalVenue, folder: Path, keys: Keys = KEYS) -> Rest:
+    nonces = NonceFile(folder, keys.fingerprint, WallClock())
+    return Rest(venue.rest_url, nonce=lambda _: nonces.draw(), keys=lambda: keys)
+
+
+class Client:
+    """A private connection that collects what it hears."""
+
+    def __init__(self, venue: LocalVenue, rest: Rest) -> None:
+        self.session = PrivateSession(venue.core.source.instruments, lambda: 0.5)
+
+        async def token() -> Secret:
+            return (await rest.stream_token()).token
+
+        self.line = PrivateLine(self.session, token, url=venue.private_url)
+        self.steps: list[Step] = []
+        self.frames: list[Heard] = []
+        self._changed = asyncio.Event()
+
+    async def run(self) -> None:
+        async for step in self.line.steps():
+            self.steps.append(step)
+            self._changed.set()
+
+    @property
+    def events(self) -> np.ndarray:
+        return np.concatenate([step.rows() for step in self.steps])
+
+    def rows(self, *kinds: int) -> np.ndarray:
+        events = self.events
+        return events[np.isin(events["kind"], kinds)]
+
+    async def until(self, true: Callable[[], bool]) -> None:
+        async with asyncio.timeout(20):
+            while not true():
+                self._changed.clear()
+                await self._changed.wait()
+
+    def send(self, method: str, params: dict[str, object], order: OrderState | None = None) -> None:
+        self.line.send(self.session.ask(method, params, self.line.stamp(), order))
+
+
+@asynccontextmanager
+async def client(venue: LocalVenue, rest: Rest) -> AsyncIterator[Client]:
+    made = Client(venue, rest)
+    task = asyncio.create_task(made.run())
+    await made.until(lambda: made.session.ready)
+    try:
+        yield made
+    finally:
+        made.line.stop()
+        await asyncio.wait_for(task, 20)
+
+
+def with_client(
+    folder: Path,
+    work: Callable[[LocalVenue, Rest, Client], Awaitable[None]],
+    options: VenueOptions | None = None,
+) -> None:
+    async def main() -> None:
+        async with (
+            serve(generated(seed=7), speed=1, options=options) as venue,
+            rest_of(venue, folder) as rest,
+            client(venue, rest) as connected,
+        ):
+            await work(venue, rest, connected)
+
+    asyncio.run(asyncio.wait_for(main(), 60))
+
+
+def order_of(
+    connected: Client, id: int, qty: str, price: str, symbol: str = "BTC/USD"
+) -> OrderState:
+    table = connected.session.account._instruments
+    pair = table[symbol]
+    return OrderState(
+        "", id, table.index(symbol), BUY, "limit",
+        qty=pair.lots(Decimal(qty)), price=pair.ticks(Decimal(price)),
+    )  # fmt: skip
+
+
+def limit(qty: str, price: str, **other: object) -> dict[str, object]:
+    return {
+        "order_type": "limit", "side": "buy", "symbol": "BTC/USD", "order_qty": Decimal(qty),
+        "limit_price": Decimal(price), **other,
+    }  # fmt: skip
+
+
+def test_an_order_rests_and_is_canceled(tmp_path: Path) -> None:
+    async def work(venue: LocalVenue, rest: Rest, connected: Client) -> None:
+        connected.send("add_order", limit("0.01", "100.0"), order_of(connected, 7, "0.01", "100.0"))
+        await connected.until(lambda: len(connected.rows(ORDER_ACK)) == 1)
+        ack = connected.rows(ORDER_ACK)[0]
+        assert (ack["id"], ack["side"]) == (7, BUY)
+        at_rest = await rest.call("OpenOrders")
+        assert [each["cl_ord_id"] for each in at_rest["open"].values()] == [cl_ord_id_of(7)]
+        held = Decimal(connected.session.account.held("USD")).scaleb(-10)
+        assert held == Decimal("1")
+
+        connected.send("cancel_order", {"cl_ord_id": [cl_ord_id_of(7)]})
+        await connected.until(lambda: len(connected.rows(ORDER_CANCELED)) == 1)
+        gone = connected.rows(ORDER_CANCELED)[0]
+        assert (gone["id"], gone["aux"], gone["qty"]) == (7, CANCEL_USER, ack["qty"])
+        assert connected.session.account.open_orders() == []
+
+    with_client(tmp_path, work)
+
+
+def test_a_fill_has_its_fee_and_moves_the_balances_as_rest_tells_them(tmp_path: Path) -> None:
+    async def work(venue: LocalVenue, rest: Rest, connected: Client) -> None:
+        ask = Decimal((await rest.call("Ticker", pair="XBTUSD"))["XXBTZUSD"]["a"][0])
+        price = str((ask * Decimal("1.01")).quantize(Decimal("0.1")))
+        order = order_of(connected, 8, "0.01", price)
+        connected.send("add_order", limit("0.01", price, time_in_force="ioc"), order)
+        await connected.until(lambda: len(connected.rows(ORDER_FILLED, ORDER_CANCELED)) == 1)
+
+        fills, fees = connected.rows(ORDER_FILL), connected.rows(ORDER_FEE)
+        assert fills["qty"].sum() == order.qty == connected.rows(ORDER_FILLED)[0]["qty"]
+        assert fills["aux"].tolist() == fees["aux"].tolist()
+        assert (fees["qty"] > 0).all()
+        account = connected.session.account
+        told = await rest.balances()
+        await connected.until(
+            lambda: (
+                account.total("BTC") == int(told["BTC"][""].scaleb(10))
+                and account.total("USD") == int(told["USD"][""].scaleb(10))
+            )
+        )
+        # Cash went down by the fills' value and their fees, to the cent of the ledger's last digit.
+        pair = account._instruments["BTC/USD"]
+        spent = sum(pair.price(each["price"]) * pair.qty(each["qty"]) for each in fills)
+        paid = Decimal(100_000) - told["USD"][""]
+        assert abs(paid - spent - Decimal(int(fees["qty"].sum())).scaleb(-8)) <= Decimal(
+            "0.0002"
+        ) * len(fills)
+
+    with_client(tmp_path, work)
+
+
+def test_a_refusal_is_a_reject_with_its_reason(tmp_path: Path) -> None:
+    async def work(venue: LocalVenue, rest: Rest, connected: Client) -> None:
+        connected.send("add_order", limit("50", "30000.0"), order_of(connected, 9, "50", "30000.0"))
+        await connected.until(lambda: len(connected.rows(ORDER_REJECT)) == 1)
+
+        assert connected.rows(ORDER_REJECT)[["id", "aux"]].tolist() == [(9, REJECT_FUNDS)]
+        assert connected.session.account.open_orders() == []
+
+    with_client(tmp_path, work)
+
+
+def test_the_tier_is_read_from_the_acknowledgement(tmp_path: Path) -> None:
+    async def work(venue: LocalVenue, rest: Rest, connected: Client) -> None:
+        assert connected.session.tier is TIERS["pro"]
+
+    with_client(tmp_path, work, VenueOptions(tier="pro"))
+
+
+def test_after_a_break_the_snapshot_tells_what_is_open(tmp_path: Path) -> None:
+    async def work(venue: LocalVenue, rest: Rest, connected: Client) -> None:
+        connected.send("add_order", limit("0.01", "100.0"), order_of(connected, 7, "0.01", "100.0"))
+        await connected.until(lambda: len(connected.rows(ORDER_ACK)) == 1)
+        connected.line._line.end()
+        await connected.until(lambda: not connected.session.ready)
+        await connected.until(lambda: connected.session.ready)
+
+        acks = connected.rows(ORDER_ACK)
+        assert acks["id"].tolist() == [7, 7]
+        synced = connected.rows(HEALTH)
+        assert (synced["id"] == HEALTH_ACCOUNT_SYNCED).sum() == 2
+        assert [each.id for each in connected.session.account.open_orders()] == [7]
+
+    with_client(tmp_path, work)
+
+
+def test_recorded_frames_tell_the_same_as_the_socket_did(tmp_path: Path) -> None:
+    """The decoder does not know what is behind the iterator."""
+
+    async def work(venue: LocalVenue, rest: Rest, connected: Client) -> None:
+        heard: list[Heard] = []
+        listen = connected.line.heard
+
+        def keep(conn: int, frame: bytes, ts: int) -> None:
+            heard.append(Heard(ts, "frame", frame))
+            listen(conn, frame, ts)
+
+        connected.line.heard = keep  # type: ignore[method-assign]
+        connected.line._line.end()  # from here on all of a connection is kept
+        await connected.until(lambda: not connected.session.ready)
+        await connected.until(lambda: connected.session.ready)
+        n_before = len(connected.steps)
+        connected.send("add_order", limit("0.01", "100.0"), order_of(connected, 7, "0.01", "100.0"))
+        await connected.until(lambda: len(connected.rows(ORDER_ACK)) == 1)
+
+        again = PrivateSession(connected.session.account._instruments, lambda: 0.5)
+        again.start(heard[0].ts)
+        again.token(Secret("no token is needed to listen"))
+        again.connecting(heard[0].ts)
+
+        async def recorded() -> AsyncIterator[Heard]:
+            yield Heard(heard[0].ts, "opened")
+            for each in heard:
+                yield each
+
+        replayed = [step.rows() async for step in follow(recorded(), again)]
+        kinds = (ORDER_ACK,)
+        told = np.concatenate(replayed)
+        live = np.concatenate([step.rows() for step in connected.steps[n_before:]])
+        assert (
+            told[np.isin(told["kind"], kinds)].tolist()
+            == live[np.isin(live["kind"], kinds)].tolist()
+        )
+
+    with_client(tmp_path, work)
+
+
+# ---- REST on its own ----
+
+
+def with_rest(
+    work: Callable[[LocalVenue, Rest], Awaitable[None]], folder: Path, keys: Keys = KEYS
+) -> None:
+    async def main() -> None:
+        async with serve(generated(seed=7), speed=1) as venue, rest_of(venue, folder, keys) as rest:
+            await work(venue, rest)
+
+    asyncio.run(asyncio.wait_for(main(), 60))
+
+
+def test_public_calls_are_answered(tmp_path: Path) -> None:
+    async def work(venue: LocalVenue, rest: Rest) -> None:
+        assert await rest.system_status() == "online"
+        names = await rest.names()
+        assert names.altname("BTC/USD") == "XBTUSD"
+        assert names.rest_key("BTC/USD") == "XXBTZUSD"
+        with pytest.raises(RefusedByVenueError, match="EQuery:Unknown asset pair"):
+            await rest.trades("NOPE", 0)
+
+    with_rest(work, tmp_path)
+
+
+def test_private_reads_are_answered_exactly(tmp_path: Path) -> None:
+    async def work(venue: LocalVenue, rest: Rest) -> None:
+        assert (await rest.balances())["BTC"] == {"": Decimal(2)}
+        assert (await rest.available())["USD"] == Decimal(100_000)
+        assert (await rest.stream_token()).token.reveal()
+
+    with_rest(work, tmp_path)
+
+
+def test_a_second_client_on_the_key_with_a_slower_clock_ends_private_use(tmp_path: Path) -> None:
+    class Slow:
+        def now(self) -> int:
+            return WallClock().now() - 60_000_000_000
+
+    async def work(venue: LocalVenue, rest: Rest) -> None:
+        await rest.balances()
+        behind = NonceFile(tmp_path / "other", KEYS.fingerprint, Slow())
+        async with Rest(venue.rest_url, nonce=lambda _: behind.draw(), keys=lambda: KEYS) as other:
+            with pytest.raises(PrivateStoppedError, match="EAPI:Invalid nonce"):
+                await other.balances()
+            with pytest.raises(PrivateStoppedError, match="EAPI:Invalid nonce"):
+                await other.stream_token()
+        assert (await rest.balances())["BTC"] == {"": Decimal(2)}
+
+    with_rest(work, tmp_path)
+
+
+def test_a_wrong_key_ends_private_use(tmp_path: Path) -> None:
+    async def work(venue: LocalVenue, rest: Rest) -> None:
+        with pytest.raises(PrivateStoppedError, match="EAPI:Invalid key"):
+            await rest.stream_token()
+
+    with_rest(
+        work, tmp_path, Keys(Secret("not-the-key-of-the-venue"), Secret(DEMO_SECRET), "a test")
+    )
