@@ -23,9 +23,11 @@ from adapters.local_venue.private import Client, Subscription
 from adapters.local_venue.public import CHANNELS, ENVELOPE, MALFORMED, Refusal, Request
 from adapters.local_venue.source import MarketSource
 from adapters.local_venue.text import NS_PER_S
+from engine.events import INSTRUMENT, LAST, SYSTEM_STATUS, empty
+from engine.instruments import STATUS_CODES
 
 ENDPOINTS: Final = ("public", "private", "level3")
-GOING_AWAY: Final = 1001
+BAN_S: Final = 600
 
 
 class Out(NamedTuple):
@@ -81,6 +83,9 @@ class Core:
         self.connections: dict[int, Connection] = {}
         self.n_connections = 0
         self.held = False  # the market stands still
+        self._attempts: list[int] = []
+        self._banned_until = 0
+        self.clock_error = 0  # ns by which the venue's own stamps are wrong
         self._topics: dict[Topic, dict[int, None]] = {}
         self._variants: dict[tuple[str, int], list[int | str]] = {}
         self._later: list[tuple[int, int, Callable[[], None]]] = []
@@ -175,6 +180,20 @@ class Core:
 
     # ---- connections ----
 
+    def may_connect(self) -> bool:
+        """One more attempt of this address: is it let in? Too many are banned for ten minutes."""
+        most, span = self.options.connections_max, BAN_S * NS_PER_S
+        if not most:
+            return True
+        if self.wall < self._banned_until:
+            return False
+        self._attempts = [at for at in self._attempts if at > self.wall - span]
+        self._attempts.append(self.wall)
+        if len(self._attempts) > most:
+            self._banned_until = self.wall + span
+            return False
+        return True
+
     def opened(self, endpoint: str) -> int:
         """A client has connected; the first thing it hears is the status."""
         self.n_connections += 1
@@ -183,10 +202,43 @@ class Core:
         self.say(conn, self.status_text(conn))
         return conn.id
 
-    def status_text(self, conn: Connection) -> str:
+    @property
+    def shown(self) -> int:
+        """The time that the venue says it is."""
+        return self.now + self.clock_error
+
+    def status_text(self, conn: Connection, upcoming: str = "") -> str:
         seed = f"connection {self.options.seed} {conn.id}".encode()
         number = int.from_bytes(hashlib.sha256(seed).digest()[:8], "big")  # all 64 bits are used
-        return encode.status(self.market.system, number, self.options.gateway_version)
+        version = self.options.gateway_version
+        return encode.status(self.market.system, number, version, upcoming)
+
+    def set_system(self, state: str) -> None:
+        """Enter a state of the whole venue; everybody is told."""
+        self.market.system = state
+        self._tell_engines(SYSTEM_STATUS, -1, STATUS_CODES[state])
+        self.announce("")
+
+    def set_pair_status(self, symbol: str, status: str) -> None:
+        """Change the status of a pair; subscribers of `instrument` are told."""
+        sym = self._syms[symbol]
+        self._tell_engines(INSTRUMENT, sym, STATUS_CODES[status])
+        for said in self.market.set_status(sym, status, self.now):
+            for conn in self._topics.get(said.topic, ()):
+                self.say_market(self.connections[conn], said)
+
+    def _tell_engines(self, kind: int, sym: int, code: int) -> None:
+        events = empty(1)
+        events["ts"], events["kind"], events["sym"] = self.now, kind, sym
+        events["aux"], events["flags"] = code, LAST
+        for client in self.clients.values():
+            client.account.feed(events)
+            client.settle()
+
+    def announce(self, upcoming: str) -> None:
+        """Send the status to every connection, with an upcoming maintenance or without."""
+        for conn in list(self.connections.values()):
+            self.say(conn, self.status_text(conn, upcoming))
 
     def closed(self, conn_id: int) -> None:
         """A client is gone."""
@@ -288,13 +340,18 @@ class Core:
         conn.heard_wall = self.wall
         request = public.parse(frame)
         if request is None:
-            self.say(conn, encode.failure("error", None, MALFORMED, self.now, self.now))
+            self.say(conn, encode.failure("error", None, MALFORMED, self.shown, self.shown))
             return
         try:
             self._act(conn, request)
         except Refusal as refusal:
             text = encode.failure(
-                request.method, request.req_id, refusal.error, self.now, self.now, refusal.symbol
+                request.method,
+                request.req_id,
+                refusal.error,
+                self.shown,
+                self.shown,
+                refusal.symbol,
             )
             self.say(conn, text)
 

@@ -70,10 +70,12 @@ class Form(NamedTuple):
 # ---- data ----
 
 
-def status(system: str, connection_id: int, version: str) -> str:
+def status(system: str, connection_id: int, version: str, upcoming: str = "") -> str:
+    """The status; with an upcoming maintenance there are two arrays more, both or none."""
+    more = f',"upcoming_maintenance":{upcoming},"emergency":[]' if upcoming else ""
     return (
         f'{{"channel":"status","type":"update","data":[{{"version":"{version}","system":"{system}",'
-        f'"api_version":"v2","connection_id":{connection_id}}}]}}'
+        f'"api_version":"v2","connection_id":{connection_id}{more}}}]}}'
     )
 
 

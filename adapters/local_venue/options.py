@@ -82,6 +82,8 @@ class VenueOptions:
     cancel_all_costs: bool = True  # like single cancels
     # REST
     rest_limits: bool = True
+    # A pair asked for with a slash is answered under that name: python-kraken-sdk relies on it.
+    rest_echoes_slash: bool = True
     rest_lag_ms: float = 0.0  # what REST tells of the account is this old
     public_rest_per_s: float = 0.0  # calls per second and address; 0 is no limit
 

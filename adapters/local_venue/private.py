@@ -135,7 +135,7 @@ class Client:
             orders = flag(request, "snapshot", True)
             trades = False
             result["snapshot"] = orders
-        now = self.core.now
+        now = self.core.shown
         self.core.say(conn, encode.reply(request.method, request.req_id, result, now, now))
         self.subscribers[key] = sub
         conn.private[channel] = sub
@@ -159,7 +159,7 @@ class Client:
         if (conn.id, channel) not in self.subscribers:
             raise Refusal(self.core.options.not_subscribed)
         self.leave(conn, channel)
-        now = self.core.now
+        now = self.core.shown
         result = {"channel": channel}
         self.core.say(conn, encode.reply(request.method, request.req_id, result, now, now))
 

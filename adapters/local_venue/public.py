@@ -86,7 +86,7 @@ def stray(
 
 def ping(core: Core, conn: Connection, request: Request) -> None:
     stray(request, ("method", "req_id"), request.message)
-    core.say(conn, encode.pong(request.req_id, core.now, core.now))
+    core.say(conn, encode.pong(request.req_id, core.shown, core.shown))
 
 
 def symbols_of(request: Request) -> list[str]:
@@ -132,7 +132,7 @@ def subscribe(core: Core, conn: Connection, request: Request) -> None:
             core.say(
                 conn,
                 encode.failure(
-                    request.method, request.req_id, refusal.error, core.now, core.now, symbol
+                    request.method, request.req_id, refusal.error, core.shown, core.shown, symbol
                 ),
             )
 
@@ -185,7 +185,7 @@ def _join(
         twice = bool(held)
     if twice:
         raise Refusal(core.options.already_subscribed)
-    core.say(conn, encode.reply(request.method, request.req_id, result, core.now, core.now))
+    core.say(conn, encode.reply(request.method, request.req_id, result, core.shown, core.shown))
     core.join(conn, topic)
     if snap:
         core.say_market(conn, core.market.snapshot(topic, core.now))
@@ -220,7 +220,7 @@ def unsubscribe(core: Core, conn: Connection, request: Request) -> None:
             raise Refusal(core.options.not_subscribed)
         core.leave(conn, topic)
         result: dict[str, Any] = {"channel": channel}
-        core.say(conn, encode.reply(request.method, request.req_id, result, core.now, core.now))
+        core.say(conn, encode.reply(request.method, request.req_id, result, core.shown, core.shown))
         return
     named = _variant(request, channel)
     free = channel in ("book", "level3") and "depth" not in request.params
@@ -234,9 +234,9 @@ def unsubscribe(core: Core, conn: Connection, request: Request) -> None:
                     break
             else:
                 raise Refusal(core.options.not_subscribed)
-            text = encode.reply(request.method, request.req_id, result, core.now, core.now)
+            text = encode.reply(request.method, request.req_id, result, core.shown, core.shown)
         except Refusal as refusal:
             text = encode.failure(
-                request.method, request.req_id, refusal.error, core.now, core.now, symbol
+                request.method, request.req_id, refusal.error, core.shown, core.shown, symbol
             )
         core.say(conn, text)

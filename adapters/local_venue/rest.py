@@ -184,12 +184,12 @@ class Rest:
     # ---- public ----
 
     def _time(self, _: dict[str, Any]) -> Any:
-        seconds = self.core.now // NS_PER_S
+        seconds = self.core.shown // NS_PER_S
         text = format_datetime(datetime.fromtimestamp(seconds, UTC))
         return {"unixtime": seconds, "rfc1123": text}
 
     def _system(self, _: dict[str, Any]) -> Any:
-        return {"status": self.core.market.system, "timestamp": stamp(self.core.now, 0)}
+        return {"status": self.core.market.system, "timestamp": stamp(self.core.shown, 0)}
 
     def _assets(self, query: dict[str, Any]) -> Any:
         wanted = query.get("asset")
@@ -222,6 +222,14 @@ class Rest:
             raise RestError(UNKNOWN_PAIR)
         return self.core.market.pairs[row]
 
+    def _key(self, i: int, query: Mapping[str, Any]) -> str:
+        """The name under which a pair is answered: its key, whatever it was asked by."""
+        if self.core.options.rest_echoes_slash:
+            for name in str(query.get("pair") or "").split(","):
+                if "/" in name and self.names.index(name) == i:
+                    return name
+        return self.names.keys[i]
+
     def _pairs(self, query: dict[str, Any]) -> Any:
         schedule = FEE_SCHEDULES[self.core.options.fee_schedule]
         taker = [[v, _percent(r)] for v, r in zip(schedule.volume, schedule.taker_e6, strict=True)]
@@ -230,7 +238,7 @@ class Rest:
         for i in self._named(query):
             pair = self.core.market.pairs[i]
             each = pair.instrument
-            result[self.names.keys[i]] = {
+            result[self._key(i, query)] = {
                 "altname": self.names.altnames[i],
                 "wsname": self.names.wsnames[i],
                 "aclass_base": "currency",
@@ -267,7 +275,7 @@ class Rest:
             for letter, price, qty in (("a", t.ask, t.ask_qty), ("b", t.bid, t.bid_qty)):
                 whole = str(int(pair.instrument.qty(qty)))
                 sides[letter] = [_padded(pair, price), whole, f"{whole}.000"]
-            result[self.names.keys[i]] = {
+            result[self._key(i, query)] = {
                 **sides,
                 "c": [_padded(pair, t.last), form.qty(last.qty if last else 0)],
                 "v": [form.qty(t.volume), form.qty(t.volume)],
@@ -292,7 +300,7 @@ class Rest:
             ]
             for name, i_side in (("asks", 1), ("bids", 0))
         }
-        return {self.names.keys[pair.sym]: sides}
+        return {self._key(pair.sym, query): sides}
 
     def _trades(self, query: dict[str, Any]) -> Any:
         pair = self._one(query)
@@ -315,7 +323,7 @@ class Rest:
                         break
         last = rows[-1].ns if rows else after
         return {
-            self.names.keys[pair.sym]: [
+            self._key(pair.sym, query): [
                 [
                     _padded(pair, each.price),
                     pair.form.qty(each.qty),
@@ -356,7 +364,7 @@ class Rest:
                 rows.append([at // NS_PER_S, *prices, form.qty(c.volume), c.trades])
         since = integer_of(query, "since") or 0
         rows = [row for row in rows if row[0] > since]
-        return {self.names.keys[pair.sym]: rows, "last": (running - step) // NS_PER_S}
+        return {self._key(pair.sym, query): rows, "last": (running - step) // NS_PER_S}
 
     # ---- the account as it was ----
 

@@ -21,8 +21,10 @@ from websockets.asyncio.server import serve as ws_serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
+from adapters.local_venue import encode
 from adapters.local_venue.clock import VenueClock
 from adapters.local_venue.core import ENDPOINTS, Core, Out
+from adapters.local_venue.faults import HTML, Fault, Faults, Parcel, Script
 from adapters.local_venue.http import serve_http
 from adapters.local_venue.keys import ApiKey
 from adapters.local_venue.options import VenueOptions
@@ -42,13 +44,13 @@ class _Writer:
 
     def __init__(self, socket: ServerConnection) -> None:
         self.socket = socket
-        self.queue: deque[Out] = deque()
+        self.queue: deque[Parcel] = deque()
         self.wake = asyncio.Event()
         self.slack = asyncio.Event()
         self.slack.set()
 
-    def put(self, out: Out) -> None:
-        self.queue.append(out)
+    def put(self, parcel: Parcel) -> None:
+        self.queue.append(parcel)
         self.wake.set()
         if len(self.queue) >= QUEUE_MAX:
             self.slack.clear()
@@ -57,11 +59,14 @@ class _Writer:
         with contextlib.suppress(ConnectionClosed):
             while True:
                 while self.queue:
-                    out = self.queue.popleft()
-                    if out.close is not None:
-                        await self.socket.close(*out.close)
+                    parcel = self.queue.popleft()
+                    if parcel.abort:
+                        self.socket.transport.abort()
                         return
-                    await self.socket.send(out.text)
+                    if parcel.close is not None:
+                        await self.socket.close(*parcel.close)
+                        return
+                    await self.socket.send(parcel.text)
                 self.slack.set()
                 self.wake.clear()
                 await self.wake.wait()
@@ -74,8 +79,9 @@ class LocalVenue:
     core : what it thinks; its `sent` is everything said, in order
     """
 
-    def __init__(self, core: Core, clock: Clock, speed: float, hold: bool) -> None:
-        self.core = core
+    def __init__(self, core: Core, clock: Clock, speed: float, hold: bool, faults: Faults) -> None:
+        self.core, self.faults = core, faults
+        faults.bind(core)
         self.rest = Rest(core)
         self._http: asyncio.Server | None = None
         self._http_tasks: set[asyncio.Task[None]] = set()
@@ -177,10 +183,14 @@ class LocalVenue:
     # ---- carrying ----
 
     def _deliver(self) -> None:
-        for out in self.core.drain():
-            writer = self._writers.get(out.conn)
-            if writer is not None:
-                writer.put(out)
+        while True:
+            outs = self.core.drain()
+            for parcel in self.faults.carry(outs, self.core.now):
+                writer = self._writers.get(parcel.conn)
+                if writer is not None:
+                    writer.put(parcel)
+            if not self.core.outbox:  # a fault that closes has more to say
+                break
 
     async def _client(self, endpoint: str, socket: ServerConnection) -> None:
         self._advance()
@@ -200,6 +210,7 @@ class LocalVenue:
             pass
         finally:
             self.core.closed(conn)
+            self.faults.forget(conn)
             self._writers.pop(conn).slack.set()
             carry.cancel()
             await asyncio.gather(carry, return_exceptions=True)
@@ -217,7 +228,7 @@ class LocalVenue:
                 ssl=ssl,
                 compression=None,
                 max_size=FRAME_MAX,
-                process_request=_only_v2,
+                process_request=self._gate(endpoint),
                 logger=None,
             )
 
@@ -240,11 +251,34 @@ class LocalVenue:
         self, method: str, target: str, headers: Mapping[str, str], body: bytes
     ) -> Answer | None:
         self._advance()
-        answer = self.rest.answer(method, target, headers, body)
+        if self.faults.refuses("rest", self.core.now):
+            return None
+        answer: Answer | None = None
+        call = target.partition("?")[0].rpartition("/")[2]
+        fault = self.faults.rest(call, self.core.now)
+        if fault is None or fault.acts or fault.kind == "lose_reply":
+            answer = self.rest.answer(method, target, headers, body)
+        if fault is not None:
+            answer = _spoiled(fault)
         self._release()
         self._deliver()
         self._wake.set()
         return answer
+
+    def _gate(self, endpoint: str) -> Callable[[ServerConnection, Request], Response | None]:
+        """Who is let in: the path is /v2, the address not banned, no fault refuses."""
+
+        def decide(socket: ServerConnection, request: Request) -> Response | None:
+            if request.path.partition("?")[0].rstrip("/") != PATH:
+                return socket.respond(HTTPStatus.NOT_FOUND, "the WebSocket is at /v2\n")
+            self._advance()
+            if self.faults.refuses(endpoint, self.core.now):
+                return socket.respond(HTTPStatus.SERVICE_UNAVAILABLE, "error 1012\n")
+            if not self.core.may_connect():
+                return socket.respond(HTTPStatus.TOO_MANY_REQUESTS, "error 1015\n")
+            return None
+
+        return decide
 
     def _handler(self, endpoint: str) -> Callable[[ServerConnection], Awaitable[None]]:
         async def handle(socket: ServerConnection) -> None:
@@ -264,10 +298,13 @@ class LocalVenue:
             await server.wait_closed()
 
 
-def _only_v2(socket: ServerConnection, request: Request) -> Response | None:
-    if request.path.partition("?")[0].rstrip("/") != PATH:
-        return socket.respond(HTTPStatus.NOT_FOUND, "the WebSocket of this venue is at /v2\n")
-    return None
+def _spoiled(fault: Fault) -> Answer | None:
+    """What a REST call that meets a fault gets instead of its answer."""
+    if fault.kind == "lose_reply":
+        return None
+    if fault.kind == "html":
+        return Answer(520, "text/html", HTML)
+    return Answer(200, "application/json", encode.dumps({"error": [fault.text]}).encode())
 
 
 @asynccontextmanager
@@ -278,6 +315,7 @@ async def serve(
     speed: float = 1.0,
     options: VenueOptions | None = None,
     keys: Iterable[ApiKey] = (ApiKey(),),
+    faults: Script | None = None,
     hold: bool | None = None,
     host: str = "127.0.0.1",
     ports: tuple[int, int, int, int] = (0, 0, 0, 0),
@@ -289,6 +327,7 @@ async def serve(
 
     source : the market; without one, the generator's for `seed`
     speed : market seconds per second; inf: as fast as the clients take it
+    faults : what goes wrong, from faults.read_script or parse_script; `.faults.done` says what did
     hold : the market waits for the first request of a client; by default only at speed inf
     ports : public, private, level 3, REST; 0 takes a free one
     ssl : serve wss and https; keys : API keys, one account each
@@ -298,7 +337,7 @@ async def serve(
     """
     core = Core(source or generated(seed), options, keys, record)
     waits = math.isinf(speed) if hold is None else hold
-    venue = LocalVenue(core, clock or WallClock(), speed, waits)
+    venue = LocalVenue(core, clock or WallClock(), speed, waits, Faults(faults))
     await venue.listen(host, ports, ssl)
     task = asyncio.create_task(venue.run())
     try:

@@ -175,16 +175,16 @@ class Asked:
     def __init__(self, core: Core, conn: Connection, client: Client, request: Request) -> None:
         self.core, self.conn, self.client, self.request = core, conn, client, request
         self.fields = Fields(request.params, core.options.integers_refused)
-        self.time_in = core.now
+        self.time_in = core.shown
 
     def deadline(self) -> int:
         """Engine time after which the request is void."""
         asked = self.fields.moment("deadline")
         if not asked:
-            return self.time_in + int(self.core.options.deadline_default_s * NS_PER_S)
+            return self.core.now + int(self.core.options.deadline_default_s * NS_PER_S)
         if not DEADLINE_MIN_NS <= asked - self.time_in <= DEADLINE_MAX_NS:
             raise Refusal(f"{INVALID}:deadline")
-        return asked
+        return asked - self.core.clock_error
 
     def symbol(self) -> str:
         symbol = self.fields.text("symbol")
@@ -210,7 +210,7 @@ class Asked:
     def _send(self, answers: list[str]) -> None:
         for text in answers:
             # `time_out` is known only now.
-            out = stamp(self.core.now)
+            out = stamp(self.core.shown)
             self.core.say(self.conn, text.replace(_TIME_OUT, out))
 
     def good(self, result: Any) -> str:
