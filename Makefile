@@ -19,7 +19,7 @@ STAMP := $(VENV)/.setup-$(shell cat $(LOCK) pyproject.toml | cksum | cut -d ' ' 
 USABLE := import sys; sys.exit(not (3, 11) <= sys.version_info[:2])
 
 .DEFAULT_GOAL := help
-.PHONY: help setup replay warm test test-long check format bench lock data docs clean
+.PHONY: help setup replay warm test test-long fuzz check format bench lock data docs clean
 
 help:  ## list these chores
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -39,6 +39,9 @@ test: warm  ## run the tests, except the long ones
 
 test-long: warm  ## run the long tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m long $(ARGS)
+
+fuzz: warm  ## damage frames of the venue for a minute; ARGS="--seed 7 --seconds 600"
+	$(BIN)/python -m tests.wire.fuzz $(ARGS)
 
 check: setup  ## formatting, lint, types, import rules
 	$(BIN)/ruff format --check .

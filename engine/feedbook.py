@@ -129,11 +129,11 @@ def read_steps(text, i, precision, step_num):
         digit = np.int64(text[i]) - _ZERO
         if digit < 0 or digit > 9:
             break
-        value = value * 10 + digit
-        if value > 0:
+        if value > 0 or digit > 0:
             n_digits += 1
             if n_digits > _DIGITS_MAX:
                 return 0, i, FEED_TOO_LARGE
+        value = value * 10 + digit
         i += 1
     if i == start or (i - start > 1 and np.int64(text[start]) == _ZERO):
         return 0, i, FEED_SHAPE
@@ -147,12 +147,12 @@ def read_steps(text, i, precision, step_num):
             if digit < 0 or digit > 9:
                 break
             if n_decimals < precision:
-                value = value * 10 + digit
                 n_decimals += 1
-                if value > 0:
+                if value > 0 or digit > 0:
                     n_digits += 1
                     if n_digits > _DIGITS_MAX:
                         return 0, i, FEED_TOO_LARGE
+                value = value * 10 + digit
             elif digit != 0:
                 off_grid = True
             i += 1
