@@ -74,7 +74,7 @@ class Core:
         self.source = source
         self.options = options or VenueOptions()
         self.keyring = Keyring(keys, self.options.seed)
-        self.market = Market(source.instruments, source.depths, self._wanted)
+        self.market = Market(source.instruments, source.depth, self._wanted)
         self.record = record
         self.wall = 0
         self.now = self.start

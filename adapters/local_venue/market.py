@@ -156,18 +156,19 @@ class PairMarket:
 class Market:
     """The public market.
 
+    depth : levels a side that the source maintains of a channel and symbol, 0 for all
     wanted : which topics of a channel and pair have a subscriber, so that only those are made
     """
 
     def __init__(
         self,
         instruments: InstrumentTable,
-        depths: dict[str, int],
+        depth: Callable[[str, str], int],
         wanted: Callable[[str, int], Iterable[int | str]],
     ) -> None:
         self.instruments = instruments
         self.pairs = [
-            PairMarket(i, each, depths.get("book", 0), depths.get("level3", 0))
+            PairMarket(i, each, depth("book", each.symbol), depth("level3", each.symbol))
             for i, each in enumerate(instruments)
         ]
         self.wanted = wanted

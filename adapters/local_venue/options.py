@@ -13,6 +13,8 @@ from decimal import Decimal
 from typing import Final
 
 from adapters.local_venue.rates import TIERS, Tier
+from engine.errors import ConfigError
+from engine.venue.fees import FEE_SCHEDULES
 
 BOOK_DEPTHS: Final = (10, 25, 100, 500, 1000)
 LEVEL3_DEPTHS: Final = (10, 100, 1000)
@@ -86,6 +88,18 @@ class VenueOptions:
     rest_echoes_slash: bool = True
     rest_lag_ms: float = 0.0  # what REST tells of the account is this old
     public_rest_per_s: float = 0.0  # calls per second and address; 0 is no limit
+
+    def __post_init__(self) -> None:
+        for name, value, known in (
+            ("tier", self.tier, tuple(TIERS)),
+            ("fee_schedule", self.fee_schedule, tuple(FEE_SCHEDULES)),
+            ("queue_model", self.queue_model, (0, 1)),
+        ):
+            if value not in known:
+                raise ConfigError(
+                    f"{name} {value!r} is not known to the venue.",
+                    f"Choose one of {', '.join(map(str, known))}.",
+                )
 
     @property
     def tier_limits(self) -> Tier:

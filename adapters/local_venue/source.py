@@ -55,8 +55,8 @@ class MarketSource:
 
     instruments : the table that `sym` points into
     batches : EVENT[n] arrays in order; messages end with LAST and may span batches
-    depths : levels a side that the source maintains, by channel (`book`, `level3`); 0 or absent
-        where it removes each level itself
+    depths : levels a side that the source maintains, by channel (`book`, `level3`), one number or
+        one per symbol; 0 or absent where it removes each level itself
     shift_ns : added to all times
     """
 
@@ -64,7 +64,7 @@ class MarketSource:
         self,
         instruments: InstrumentTable,
         batches: Iterable[np.ndarray],
-        depths: Mapping[str, int] | None = None,
+        depths: Mapping[str, int | Mapping[str, int]] | None = None,
         shift_ns: int = 0,
     ) -> None:
         self.instruments = instruments
@@ -72,6 +72,11 @@ class MarketSource:
         self.shift_ns = shift_ns
         self._bursts = self._cut(iter(batches))
         self._ahead: deque[Burst] = deque()
+
+    def depth(self, channel: str, symbol: str) -> int:
+        """Levels a side that the source maintains of a symbol's channel, 0 for all."""
+        depth = self.depths.get(channel, 0)
+        return depth if isinstance(depth, int) else depth.get(symbol, 0)
 
     def _shifted(self, batch: np.ndarray) -> np.ndarray:
         if not self.shift_ns:
