@@ -131,9 +131,12 @@ def capture_until(
 
 
 def sent_events(venue: LocalVenue, channels: tuple[str, ...]) -> dict[tuple[str, int], np.ndarray]:
-    """What a subscriber should have, by channel and pair, in order."""
+    """What a subscriber should have, by channel and pair: one connection after the other.
+
+    A connection that its client gave up may be told more for a while; nobody hears that.
+    """
     found: dict[tuple[str, int], list[np.ndarray]] = {}
-    for out in list(venue.sent):
+    for out in sorted(venue.sent, key=lambda each: each.conn):  # stable: in order for each
         if out.said is not None and out.said.topic.channel in channels:
             channel, sym = key = (out.said.topic.channel, out.said.topic.sym)
             if channel == "ticker":
