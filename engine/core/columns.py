@@ -15,6 +15,9 @@ FEATURE_VERSION: Final = 1
 WINDOWS_S: Final = (10, 60, 300, 900, 3600)
 WINDOW_SUFFIXES: Final = ("10s", "1m", "5m", "15m", "1h")
 N_WINDOWS: Final = len(WINDOWS_S)
+# Windows of the estimators over full minute candles, in candles.
+CANDLE_WINDOWS: Final = (15, 60, 239)
+CANDLE_SUFFIXES: Final = ("15m", "1h", "4h")
 
 
 class Feature(NamedTuple):
@@ -30,6 +33,44 @@ def _windowed(name: str, unit: str, observations_min: int, doc: str) -> tuple[Fe
     return tuple(
         Feature(f"{name}_{suffix}", unit, observations_min, f"{doc}, over {suffix}")
         for suffix in WINDOW_SUFFIXES
+    )
+
+
+def _sided(
+    name: str, unit: str, observations_min: int, doc: str, suffix: str = ""
+) -> tuple[Feature, ...]:
+    return tuple(
+        Feature(f"{name}_{side}{suffix}", unit, observations_min, f"{doc}, {side} side")
+        for side in ("bid", "ask")
+    )
+
+
+def _taken(name: str, unit: str, doc: str) -> tuple[Feature, ...]:
+    return tuple(
+        Feature(f"{name}_{taker}", unit, 1, f"{doc}, takers {verb}")
+        for taker, verb in (("buy", "bought"), ("sell", "sold"))
+    )
+
+
+def _drifts(name: str, unit: str, observations_min: int, doc: str) -> tuple[Feature, ...]:
+    return tuple(
+        Feature(f"{name}_{suffix}", unit, observations_min, f"{doc}, over {suffix}")
+        for suffix in WINDOW_SUFFIXES[1:]
+    )
+
+
+def _vwap(suffix: str) -> tuple[Feature, ...]:
+    return (
+        Feature(f"vwap_{suffix}", "ticks", 10, f"volume-weighted price over {suffix}"),
+        Feature(f"vwap_sd_{suffix}_bps", "bps", 10, "standard deviation of price around it"),
+        Feature(f"vwap_z_{suffix}", "sd", 10, "(mid - vwap) / sd"),
+    )
+
+
+def _horizons(name: str, doc: str) -> tuple[Feature, ...]:
+    return tuple(
+        Feature(f"{name}_{suffix}", "bps", bars, f"{doc}, {suffix} of minute candles")
+        for suffix, bars in zip(CANDLE_SUFFIXES, CANDLE_WINDOWS, strict=True)
     )
 
 
@@ -84,7 +125,75 @@ FEATURES: Final[tuple[Feature, ...]] = (
     Feature("book_age", "s", 1, "age of the newest book message"),
     Feature("trade_age", "s", 1, "age of the newest trade"),
     Feature("inventory", "quote", 0, "our position at mid; set before each call"),
+    # --- the wider view, docs/formulas-market.md: shape of the book -----------------------------
+    *_sided("depth", "quote", 1, "notional within 10 bps of mid", "_10"),
+    Feature("microprice_5_bps", "bps", 5, "depth-weighted microprice of five levels - mid"),
+    Feature("microprice_decay_bps", "bps", 1, "the same, ten levels that weigh half each time"),
+    Feature("imbalance_10", "-1..1", 1, "(bid - ask) / (bid + ask) lots of the ten best levels"),
+    Feature("imbalance_near", "-1..1", 1, "the same of the notional within 5 bps"),
+    Feature("imbalance_far", "-1..1", 1, "the same of the notional within 25 bps"),
+    *_sided("shape", "0..1", 1, "notional within 5 bps / within 25 bps"),
+    # drift set and movers
+    *_drifts("drift", "bps/min", 2, "return of the window per minute"),
+    *_drifts("drift_change", "bps/min", 1, "drift of the window's newer half - of its older half"),
+    *_windowed("mover_rank", "0..1", 2, "rank of abs(return) among the symbols, 1: moves most"),
+    Feature("direction", "-1..1", 2, "mean of drift_t / 2, clipped, over 1m, 5m, 15m, 1h"),
+    Feature("agreement", "0..1", 2, "share of those windows that agree with `direction`"),
+    # volume-weighted price of longer windows, in whole minutes
+    *_vwap("1h"),
+    *_vwap("4h"),
+    # minute candles
+    *_horizons("vol_close", "close-to-close volatility of the window"),
+    *_horizons("vol_parkinson", "the same from highs and lows"),
+    *_horizons("vol_garman_klass", "the same from open, high, low and close"),
+    Feature("bar_high_20", "ticks", 20, "highest high of the last 20 full candles"),
+    Feature("bar_low_20", "ticks", 20, "lowest low of them"),
+    Feature("bar_high_60", "ticks", 60, "highest high of the last 60"),
+    Feature("bar_low_60", "ticks", 60, "lowest low of them"),
+    Feature("atr_fast_bps", "bps", 5, "mean true range of the last 5 full candles"),
+    Feature("atr_slow_bps", "bps", 60, "mean true range of the last 60"),
+    # ignition: measures at the newest close, and the state machine
+    Feature("range_percentile", "0..1", 30, "range of 15 m against those of the last 240 closes"),
+    Feature("volume_burst", "", 60, "notional of the last candle / mean of the 60 before it"),
+    Feature("body_share", "-1..1", 1, "(close - open) / (high - low), as candle_body"),
+    Feature("close_position", "0..1", 1, "(close - low) / (high - low) of the last candle"),
+    Feature("bar_flow", "-1..1", 1, "flow_imbalance_1m when the last candle closed"),
+    Feature("acceleration", "sd", 60, "return of the last 5 candles - of the 5 before them"),
+    Feature("ignition_state", "code", 0, "IGNITION_*: 0 dormant ... 4 cooldown"),
+    Feature("ignition_direction", "sign", 0, "+1 up, -1 down, 0 none, of the present ignition"),
+    Feature("ignition_age", "s", 0, "time in the present state"),
+    # sweeps: the burst of the last 10 s that took most levels
+    *_taken("sweep_levels", "levels", "price levels it took"),
+    *_taken("sweep_bps", "bps", "first to last price"),
+    *_taken("sweep_notional", "quote", "its notional"),
+    *_taken("sweep_age", "s", "time since its last trade"),
+    # refill after trades emptied the touch
+    *_sided("refill_1s", "0..1", 20, "share of the emptied level that is back after 1 s"),
+    *_sided("refill_5s", "0..1", 20, "the same after 5 s"),
+    *_sided("refill_half", "s", 20, "time until half of it is back, 5 s where it is not"),
+    *_sided("refill_same", "0..1", 20, "share of emptied levels that are quoted again within 5 s"),
+    # level 3
+    *_sided("queue_orders", "orders", 1, "orders at the touch"),
+    *_sided("queue_arrival", "lots/s", 30, "lots that join the touch"),
+    *_sided("queue_cancel", "lots/s", 30, "lots that leave the touch unfilled"),
+    *_sided("queue_trade", "lots/s", 30, "lots of the touch that are filled"),
+    *_sided("queue_age", "s", 1, "median age of the orders at the touch"),
+    *_sided("cancel_ahead", "0..1", 20, "chance that a cancel is ahead of another order there"),
+    *_sided("order_life", "s", 20, "mean life of orders that left the touch unfilled"),
+    Feature("l3_quality", "0..1", 1, "how far level 3 can be relied on"),
+    # forecast, time of day, score
+    Feature("forecast_15m", "-1..1", 1, "direction of the next 15 m"),
+    Feature("forecast_15m_confidence", "0..1", 1, "how far its inputs agree"),
+    Feature("tod_multiplier", "", 0, "tradability of this hour of the week, 1: as always"),
+    Feature("score_spread", "0..1", 1, "tight spread, for `edge_score`"),
+    Feature("score_lean", "0..1", 1, "lean of the microprice, for `edge_score`"),
+    Feature("score_density", "0..1", 1, "notional near the touch, for `edge_score`"),
+    Feature("score_refill", "0..1", 1, "refill of emptied levels, for `edge_score`"),
+    Feature("edge_score", "0..1", 1, "their weighted mean: microstructure worth of the symbol"),
 )
+
+# The first of them need the tape and the book only, and are computed by features.py.
+N_FEATURES_PLAIN: Final = [each.name for each in FEATURES].index("inventory") + 1
 
 N_FEATURES: Final = len(FEATURES)
 FEATURE_INDEX: Final[dict[str, int]] = {feature.name: i for i, feature in enumerate(FEATURES)}
