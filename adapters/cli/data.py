@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from adapters.cli import care
+from adapters.cli.fetch import fetch_trades
 from adapters.cli.options import JsonFlag, parse_overrides
 from adapters.cli.output import say, write_json, write_pairs, write_table
 from adapters.cli.progress import ProgressReport
@@ -194,6 +196,9 @@ def _print_account(source: Import, manifest: Manifest, store: str) -> None:
     rows += [("note", note) for note in source.notes]
     rows += [("rejected", sample) for sample in account.samples[:5]]
     write_pairs(rows)
+
+
+app.command("fetch-trades", short_help="Fetch the trades of a pair from Kraken.")(fetch_trades)
 
 
 @app.command(short_help="List the formats that can be imported.")
@@ -402,52 +407,9 @@ def _facts(manifest: Manifest) -> dict[str, Any]:
     return facts
 
 
-def _wanted(store: str, capture_id: str | None) -> list[Manifest]:
-    from adapters.parquet.manifest import find_capture, list_captures
-    from adapters.parquet.store import Store
-
-    return list_captures(store) if capture_id is None else [find_capture(Store(store), capture_id)]
-
-
-@app.command(short_help="List the gaps of captures.")
-def gaps(
-    store: StoreName = str(STORE), capture_id: CaptureId = None, as_json: JsonFlag = False
-) -> None:
-    """List the gaps of captures: where something is missing, for how long, and why.
-
-    Example: kapitaalbot data gaps datasets/sample
-    """
-    from engine.clock import utc_text
-
-    found = [
-        (manifest.capture_id, gap)
-        for manifest in _wanted(store, capture_id)
-        for gap in manifest.gaps
-    ]
-    if as_json:
-        import msgspec
-
-        rows = [{"capture": name} | msgspec.to_builtins(gap) for name, gap in found]
-        write_json("data.gaps", {"store": store, "gaps": rows})
-        return
-    if not found:
-        say("no gaps.")
-        return
-    write_table(
-        ("capture", "symbol", "from", "to", "seconds", "cause", "note"),
-        [
-            (
-                name,
-                gap.symbol or "all",
-                utc_text(gap.ts_from),
-                utc_text(gap.ts_to),
-                f"{(gap.ts_to - gap.ts_from) / 1e9:,.3f}",
-                gap.cause,
-                gap.note,
-            )
-            for name, gap in found
-        ],
-    )
+app.command("gaps", short_help="List the gaps of captures.")(care.gaps)
+app.command("compact", short_help="Join the parts of a recording.")(care.compact)
+app.command("retain", short_help="Delete old captures by age or size.")(care.retain)
 
 
 @app.command(short_help="Prove that a store is whole.")

@@ -90,47 +90,55 @@ class TradePager:
     """Where the next page begins, and when there is none.
 
     since_ns : trades after this moment; until_ns : trades up to it, None for all there are
+    count : rows that a page may have
     """
 
-    def __init__(self, since_ns: int, until_ns: int | None = None) -> None:
+    def __init__(self, since_ns: int, until_ns: int | None = None, count: int = ROWS_MAX) -> None:
         self.since_ns = since_ns
         self.until_ns = until_ns
         self.n_rows = 0
         self.id_last = 0
         self.ns_last = since_ns
         self.done = False
+        self._count = count
         self._overlapped = False
 
     def take(self, page: TradePage, where: str) -> bool:
         """Move on by one page; False: ask again from `since_ns`, this page is not to be kept.
 
-        A page that starts more than one trade after the last one either shows a hole of the
-        venue's, or the boundary fell among trades of one nanosecond, for `since` leaves out all of
-        its nanosecond. The page is then asked for once more from one nanosecond earlier; trades
-        that came already are known by their ids. Raises DataError for a page that leads backwards
-        or nowhere.
+        `since` leaves out all of its nanosecond, so a page boundary among trades of one nanosecond
+        loses some. It shows as a hole in the ids or, at the end, not at all: in both cases the page
+        is asked for once more from a nanosecond earlier. Trades that came already are known by
+        their ids. Raises DataError for a page that leads backwards or nowhere.
         """
-        if not page.rows:
-            self.done = True
-            return True
-        if page.last <= self.since_ns:
+        if page.rows and page.last <= self.since_ns:
             raise DataError(
                 f"{where} asked for trades after {self.since_ns} and ends at {page.last}.",
                 "Kraken's answer leads nowhere: run the command again later.",
             )
-        if self.id_last and page.id_first > self.id_last + 1 and not self._overlapped:
+        hole = not page.rows or page.id_first > self.id_last + 1
+        if self.id_last and hole and not self._overlapped:
             self._overlapped = True
             self.since_ns -= 1
             return False
-        n_new = sum(id_of(row) == 0 or id_of(row) > self.id_last for row in page.rows)
-        if n_new == 0 and page.last == self.ns_last:
-            raise DataError(
-                f"{where}: more trades share the nanosecond {page.last} than a page holds.",
-                "Start again with --since after it; the hole will be declared.",
-            )
         self._overlapped = False
-        self.n_rows += n_new
+        if self._n_new(page) == 0:
+            if len(page.rows) >= self._count:
+                raise DataError(
+                    f"{where}: more trades share the nanosecond {page.last} than a page holds.",
+                    "Start again with --since after it; the hole will be declared.",
+                )
+            self.done = True
+            return False
+        self.recall(page)
+        return True
+
+    def recall(self, page: TradePage) -> None:
+        """Go on after a page that was taken before, in an earlier run."""
+        self.n_rows += self._n_new(page)
         self.id_last = max(self.id_last, page.id_last)
         self.since_ns = self.ns_last = page.last
         self.done = self.until_ns is not None and page.last > self.until_ns
-        return True
+
+    def _n_new(self, page: TradePage) -> int:
+        return sum(id_of(row) == 0 or id_of(row) > self.id_last for row in page.rows)

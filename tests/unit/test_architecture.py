@@ -36,7 +36,7 @@ SHARED_WORDS = tuple(
     f"adapters.kraken.{name}"
     for name in (
         *("checksum", "feed", "limits", "names", "orders", "requests", "sign", "stamps"),
-        *("steps", "wire"),
+        *("rest_trades", "steps", "wire"),
     )
 )
 PURE_PACKAGES = ("engine.core", "engine.venue")
