@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import ssl as ssl_module
 from typing import Final, Protocol
 
@@ -19,6 +20,8 @@ PUBLIC_URL: Final = "wss://ws.kraken.com/v2"
 FRAME_MAX: Final = 64 << 20  # an instrument snapshot, or a book of 1000 levels, is beyond 1 MB
 OPEN_S: Final = 10.0
 CLOSE_S: Final = 2.0
+# websockets logs whole frames at DEBUG, and ours carry tokens: it gets a logger that stays above.
+QUIET: Final = logging.Logger("kapitaalbot.line", logging.INFO)
 
 
 class Ear(Protocol):
@@ -107,6 +110,7 @@ class Line:
             open_timeout=OPEN_S,
             close_timeout=CLOSE_S,
             max_size=FRAME_MAX,
+            logger=QUIET,
             # The session watches heartbeats; what arrives waits in an inbox, where it is counted.
             ping_interval=None,
             compression=None,

@@ -1,6 +1,7 @@
 """Our private client against the local venue, over real sockets on loopback."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from decimal import Decimal
@@ -250,6 +251,28 @@ def test_recorded_frames_tell_the_same_as_the_socket_did(tmp_path: Path) -> None
         )
 
     with_client(tmp_path, work)
+
+
+def test_no_log_line_of_any_library_holds_a_token_or_key(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    tokens: list[str] = []
+
+    async def work(venue: LocalVenue, rest: Rest, connected: Client) -> None:
+        assert connected.session._token is not None
+        tokens.append(connected.session._token.reveal())
+        connected.send("add_order", limit("0.01", "100.0"), order_of(connected, 7, "0.01", "100.0"))
+        await connected.until(lambda: len(connected.rows(ORDER_ACK)) == 1)
+
+    with_client(tmp_path, work)
+    # The venue runs in this process too and logs what it hears, through a logger of its own.
+    ours = [each for each in caplog.records if each.name != "websockets.server"]
+    said = "\n".join(each.getMessage() for each in ours)
+    assert "httpcore" in {each.name.partition(".")[0] for each in ours}  # it did listen
+    # A long frame is logged with its middle left out: look for pieces.
+    for secret in (*tokens, DEMO_KEY, DEMO_SECRET):
+        assert [at for at in range(len(secret) - 7) if secret[at : at + 8] in said] == []
 
 
 # ---- REST on its own ----
