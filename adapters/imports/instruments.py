@@ -15,65 +15,16 @@ from typing import Any, Final
 
 import msgspec
 
+from adapters.kraken.names import Names, symbol_of_pair
+from adapters.kraken.names import symbol_of_name as symbol_of_name  # the readers ask here
 from engine.errors import DataError
 from engine.instruments import (
     Instrument,
     InstrumentError,
     InstrumentTable,
     UnknownSymbolError,
-    canonical_asset,
-    canonical_symbol,
 )
 from engine.units import RATE_SCALE
-
-# Second halves of names without a separator, tried longest first.
-QUOTES: Final = (
-    *("USD", "EUR", "GBP", "CAD", "JPY", "CHF", "AUD", "BRL", "AED", "TRY"),
-    *("USDT", "USDC", "USDG", "EURR", "PYUSD", "DAI", "XBT", "BTC", "ETH", "DOT", "BNB"),
-)
-# REST ids put X before old coins and Z before currencies; both have then four letters.
-_OLD_COINS: Final = frozenset(
-    f"X{name}"
-    for name in ("XBT", "XDG", "ETH", "ETC", "LTC", "MLN", "REP", "XLM", "XMR", "XRP", "ZEC", "ICN")
-)
-_OLD_CURRENCIES: Final = frozenset(
-    f"Z{name}" for name in ("USD", "EUR", "GBP", "CAD", "JPY", "AUD", "KRW", "CHF")
-)
-
-
-def _asset(name: str) -> str:
-    """`XXBT` and `ZUSD` of a REST id to `BTC` and `USD`; other names stay."""
-    if name in _OLD_COINS or name in _OLD_CURRENCIES:
-        name = name[1:]
-    return canonical_asset(name)
-
-
-def symbol_of_name(name: str) -> str:
-    """`XBTUSD`, `XXBTZUSD`, `BTCUSDT`, `ETHEUR.d` or `XBT/USD` to the canonical symbol.
-
-    A name without a separator is split before the longest known quote currency that ends it.
-    Raises DataError where none does.
-    """
-    text = name.strip().upper()
-    if any(separator in text for separator in "/-_"):
-        return canonical_symbol(text.replace("_", "/"))
-    suffix = ".D" if text.endswith(".D") else ""
-    text = text.removesuffix(".D")
-    if text[:4] in _OLD_COINS and text[4:] in _OLD_COINS | _OLD_CURRENCIES:
-        return canonical_symbol(f"{_asset(text[:4])}/{_asset(text[4:])}{suffix}")
-    for quote in sorted((*QUOTES, *_OLD_CURRENCIES), key=len, reverse=True):
-        base = text.removesuffix(quote)
-        if base == text or not base:
-            continue
-        # ZUSD ends old REST ids such as USDTZUSD, but XTZUSD is XTZ in USD.
-        if quote in _OLD_CURRENCIES and len(base) < 3:
-            continue
-        return canonical_symbol(f"{_asset(base)}/{_asset(quote)}{suffix}")
-    raise DataError(
-        f"{name!r} does not end in a quote currency that we know.",
-        "Name the pair as in BTC/USD with the option symbol.",
-    )
-
 
 # ---- Kraken's reference answers ----
 
@@ -163,14 +114,6 @@ def _asset_pairs(source: str | bytes | Path) -> tuple[dict[str, dict[str, Any]],
     return pairs, name
 
 
-def _pair_symbol(rest_id: str, pair: Mapping[str, Any]) -> str:
-    if "wsname" in pair:
-        return canonical_symbol(pair["wsname"])
-    # Dark pool pairs have no wsname; they end in .d and share base and quote with the lit pair.
-    suffix = ".d" if rest_id.endswith(".d") else ""
-    return canonical_symbol(f"{_asset(pair['base'])}/{_asset(pair['quote'])}{suffix}")
-
-
 def instruments_from_asset_pairs(source: str | bytes | Path) -> InstrumentTable:
     """The pairs of a REST `AssetPairs` answer, sorted by symbol; dark pool pairs as `ETH/CAD.D`.
 
@@ -184,7 +127,7 @@ def instruments_from_asset_pairs(source: str | bytes | Path) -> InstrumentTable:
 def _from_asset_pair(rest_id: str, pair: Mapping[str, Any]) -> Instrument:
     price_unit = Decimal(1).scaleb(-int(pair["pair_decimals"]))
     return Instrument(
-        symbol=_pair_symbol(rest_id, pair),
+        symbol=symbol_of_pair(rest_id, pair),
         price_increment=_decimal(pair.get("tick_size", price_unit)),
         qty_increment=Decimal(1).scaleb(-int(pair["lot_decimals"])),
         price_precision=int(pair["pair_decimals"]),
@@ -198,13 +141,7 @@ def _from_asset_pair(rest_id: str, pair: Mapping[str, Any]) -> Instrument:
 def names_from_asset_pairs(source: str | bytes | Path) -> dict[str, str]:
     """Every spelling of an `AssetPairs` answer (REST id, altname, wsname) to the symbol."""
     pairs, _ = _asset_pairs(source)
-    names: dict[str, str] = {}
-    for rest_id, pair in pairs.items():
-        symbol = _pair_symbol(rest_id, pair)
-        for spelling in (rest_id, pair.get("altname"), pair.get("wsname"), symbol):
-            if spelling:
-                names[spelling] = symbol
-    return names
+    return Names(pairs).spellings
 
 
 @dataclass(frozen=True)
@@ -224,7 +161,7 @@ def fees_from_asset_pairs(source: str | bytes | Path) -> dict[str, tuple[FeeTier
         taker = [(int(volume), _rate(percent)) for volume, percent in pair.get("fees", [])]
         maker = [(int(volume), _rate(percent)) for volume, percent in pair.get("fees_maker", [])]
         steps = sorted({volume for volume, _ in (*taker, *maker)})
-        ladders[_pair_symbol(rest_id, pair)] = tuple(
+        ladders[symbol_of_pair(rest_id, pair)] = tuple(
             FeeTier(volume, _at(maker or taker, volume), _at(taker, volume)) for volume in steps
         )
     return ladders

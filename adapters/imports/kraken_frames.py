@@ -10,8 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -50,20 +48,6 @@ def seconds_to_ns(text: str) -> int:
     """`1618678132.8258188` to nanoseconds, exactly; digits beyond the ninth are cut."""
     whole, _, fraction = text.partition(".")
     return int(whole) * NS + int((fraction + "000000000")[:9])
-
-
-@lru_cache(maxsize=64)
-def _second_of(text: str) -> int:
-    """`2023-07-30T15:29:58` (UTC) to seconds since the epoch."""
-    return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp())
-
-
-def iso_to_ns(text: str) -> int:
-    """`2023-07-30T15:29:58.343415Z` to nanoseconds, exactly."""
-    fraction = text[19:].rstrip("Z").removeprefix(".")
-    if fraction and not fraction.isdigit():
-        raise ValueError(f"{text!r} is not a UTC time.")
-    return _second_of(text[:19]) * NS + int((fraction + "000000000")[:9])
 
 
 def frames(members: list[Member], summary: Summary | None) -> Iterator[Frame]:

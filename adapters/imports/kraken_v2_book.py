@@ -19,7 +19,6 @@ from typing import Final
 import msgspec
 
 from adapters.imports.base import Channel, Import, Rows, Stream, Summary, book_channels
-from adapters.imports.digits import plain
 from adapters.imports.files import Member, as_paths, members
 from adapters.imports.instruments import (
     Digits,
@@ -38,7 +37,26 @@ from adapters.imports.kraken_books import (
     add_trades,
     depth_that_fits,
 )
-from adapters.imports.kraken_frames import Frame, frames, is_monotonic, iso_to_ns
+from adapters.imports.kraken_frames import Frame, frames, is_monotonic
+from adapters.kraken.wire import (
+    Balances,
+    Book,
+    Candles,
+    Executions,
+    Heartbeat,
+    Instruments,
+    Level3,
+    Message,
+    Pong,
+    Refused,
+    Reply,
+    Status,
+    Ticker,
+    Tickers,
+    Trade,
+    Trades,
+    decode,
+)
 from engine.errors import DataError
 from engine.events import (
     BUY,
@@ -62,43 +80,6 @@ from engine.events import (
 from engine.instruments import STATUS_CODES, InstrumentTable, canonical_symbol
 
 
-class _Level(msgspec.Struct):
-    price: msgspec.Raw
-    qty: msgspec.Raw
-
-
-class _Book(msgspec.Struct):
-    symbol: str
-    bids: list[_Level] = []
-    asks: list[_Level] = []
-    checksum: int | None = None
-    timestamp: str | None = None
-
-
-class _Trade(msgspec.Struct):
-    symbol: str
-    side: str
-    price: msgspec.Raw
-    qty: msgspec.Raw
-    ord_type: str
-    trade_id: int
-    timestamp: str
-
-
-class _Ticker(msgspec.Struct):
-    symbol: str
-    bid: msgspec.Raw
-    bid_qty: msgspec.Raw
-    ask: msgspec.Raw
-    ask_qty: msgspec.Raw
-    last: msgspec.Raw
-    volume: msgspec.Raw
-    vwap: msgspec.Raw
-    low: msgspec.Raw
-    high: msgspec.Raw
-    timestamp: str | None = None
-
-
 class _Pair(msgspec.Struct):
     symbol: str
     status: str
@@ -108,15 +89,16 @@ class _Pairs(msgspec.Struct):
     pairs: list[_Pair] = []
 
 
-class _System(msgspec.Struct):
-    system: str
-    connection_id: int | None = None
+class _Instruments(msgspec.Struct):
+    """Of the instrument channel only the status: recordings of it are often trimmed."""
+
+    type: str
+    data: _Pairs
 
 
-class _Request(msgspec.Struct):
+class _Params(msgspec.Struct, frozen=True):
     channel: str = ""
     symbol: str | list[str] | None = None
-    depth: int | None = None
 
     @property
     def symbols(self) -> list[str]:
@@ -124,30 +106,40 @@ class _Request(msgspec.Struct):
         return [given] if isinstance(given, str) else given
 
 
-class _Message(msgspec.Struct):
-    channel: str = ""
-    type: str = ""
-    data: msgspec.Raw = msgspec.Raw()
-    method: str = ""
-    success: bool | None = None
-    result: _Request | None = None
-    params: _Request | None = None
-    time_out: str | None = None
-    error: str | None = None
+class _Request(msgspec.Struct):
+    """What the client sent, as far as it changes what the venue's messages mean."""
+
+    method: str
+    params: _Params = _Params()
 
 
-_MESSAGE: Final = msgspec.json.Decoder(_Message)
-_BOOKS: Final = msgspec.json.Decoder(list[_Book])
-_TRADES: Final = msgspec.json.Decoder(list[_Trade])
-_TICKERS: Final = msgspec.json.Decoder(list[_Ticker])
-_SYSTEMS: Final = msgspec.json.Decoder(list[_System])
-_PAIRS: Final = msgspec.json.Decoder(_Pairs)
-_IMPORTED: Final = ("book", "trade", "ticker")
+_REQUEST: Final = msgspec.json.Decoder(_Request)
+_INSTRUMENTS: Final = msgspec.json.Decoder(_Instruments)
+_CHANNELS: Final = {Book: "book", Trades: "trade", Tickers: "ticker", Status: "status"}
+_OTHERS: Final = {
+    Candles: "ohlc",
+    Level3: "level3",
+    Executions: "executions",
+    Balances: "balances",
+}
+_TICKER_FIELDS: Final = (
+    *(TICKER_BID, TICKER_ASK, TICKER_LAST, TICKER_VOLUME, TICKER_VWAP, TICKER_LOW, TICKER_HIGH),
+)
+_Item = Book | Trade | Ticker
 
 
-def _text(raw: msgspec.Raw) -> str:
-    """A number's own text; also where an exporter put it in quotes."""
-    return plain(bytes(raw).decode().strip('"'))
+def _text(number: Decimal) -> str:
+    """A number as it was written, without an exponent; zeros at its end are kept."""
+    return f"{number:f}"
+
+
+def _items(message: Message) -> tuple[_Item, ...]:
+    """The market data of one message, item by item; nothing for another message."""
+    if isinstance(message, Book):
+        return (message,)
+    if isinstance(message, Trades):
+        return message.trades
+    return message.tickers if isinstance(message, Tickers) else ()
 
 
 def read(
@@ -213,13 +205,10 @@ class _Scan:
         scan = cls()
         offsets = []
         for frame in frames(found, None):
-            message = _decode(frame.text)
-            if message is None:
-                continue
             scan.has_receive_time |= frame.ts >= 0
             scan.is_monotonic |= is_monotonic(frame.ts)
             if not frame.sent:
-                ts_venue = scan._see(message)
+                ts_venue = scan._see(decode(frame.text))
                 scan.has_venue_time |= ts_venue > 0
                 if frame.ts >= 0 and ts_venue > 0:
                     offsets.append(ts_venue - frame.ts)
@@ -244,31 +233,28 @@ class _Scan:
             scan.offset = max(offsets)
         return scan
 
-    def _see(self, message: _Message) -> int:
+    def _see(self, message: Message) -> int:
         """Take note of one message; returns the latest venue stamp in it, 0 if none."""
-        if message.method == "subscribe" and message.result and message.result.depth:
-            for pair in message.result.symbols:
-                self.depths[pair] = message.result.depth
-        stamps = [message.time_out] if message.time_out else []
-        if message.channel == "status":
-            self.channels.add("status")
-        if message.channel not in _IMPORTED:
-            return max(map(iso_to_ns, stamps), default=0)
-        try:
-            items = _items(message)
-        except (msgspec.DecodeError, ValueError):
-            return 0
-        self.channels.add(message.channel)
-        for item in items:
+        if isinstance(message, Reply):
+            if message.method == "subscribe" and isinstance(message.result, dict):
+                depth = message.result.get("depth")
+                if isinstance(depth, int) and depth > 0 and message.symbol:
+                    self.depths[message.symbol] = depth
+            return message.time_out
+        if isinstance(message, Pong):
+            return message.time_out
+        if type(message) in _CHANNELS:
+            self.channels.add(_CHANNELS[type(message)])
+        stamp = 0
+        for item in _items(message):
             digits = self.pairs.setdefault(item.symbol, Digits())
             for price, qty in _numbers(item):
                 digits.see(price, qty)
-            if item.timestamp:
-                stamps.append(item.timestamp)
-            if isinstance(item, _Book):
-                n_levels = max(len(item.bids), len(item.asks)) if message.type == "snapshot" else 1
+            stamp = max(stamp, item.timestamp)
+            if isinstance(item, Book):
+                n_levels = max(len(item.bids), len(item.asks)) if item.type == "snapshot" else 1
                 self.n_levels[item.symbol] = max(self.n_levels.get(item.symbol, 0), n_levels)
-        return max(map(iso_to_ns, stamps), default=0)
+        return stamp
 
     @property
     def clock(self) -> str:
@@ -293,30 +279,15 @@ class _Scan:
         return tuple(notes)
 
 
-def _decode(text: bytes) -> _Message | None:
-    try:
-        return _MESSAGE.decode(text)
-    except msgspec.DecodeError:
-        return None
-
-
-def _items(message: _Message) -> list[_Book] | list[_Trade] | list[_Ticker]:
-    if message.channel == "book":
-        return _BOOKS.decode(message.data)
-    if message.channel == "trade":
-        return _TRADES.decode(message.data)
-    return _TICKERS.decode(message.data)
-
-
-def _numbers(item: _Book | _Trade | _Ticker) -> list[tuple[str, str]]:
+def _numbers(item: _Item) -> list[tuple[str, str]]:
     """(price, quantity) texts that a grid must hold."""
-    if isinstance(item, _Book):
+    if isinstance(item, Book):
         return [(_text(level.price), _text(level.qty)) for level in (*item.bids, *item.asks)]
-    if isinstance(item, _Trade):
+    if isinstance(item, Trade):
         return [(_text(item.price), _text(item.qty))]
-    pairs = [(item.bid, item.bid_qty), (item.ask, item.ask_qty)]
-    prices = [(_text(each), "0") for each in (item.last, item.low, item.high)]
-    return [(_text(price), _text(qty)) for price, qty in pairs] + prices
+    prices = (item.bid, item.ask, item.last, item.low, item.high)
+    seen = [(_text(each), "0") for each in prices if each is not None]
+    return seen + [("0", _text(qty)) for qty in (item.bid_qty, item.ask_qty) if qty is not None]
 
 
 def _instruments(
@@ -378,139 +349,171 @@ class _Session:
         yield self._rows.rest()
 
     def _line(self, frame: Frame) -> None:
-        message = _decode(frame.text)
-        if message is None or not (message.channel or message.method):
+        if frame.sent:
+            self._sent(frame)
+            return
+        message = decode(frame.text)
+        if isinstance(message, Refused) and not message.channel:
             self._summary.reject("not a v2 message", frame.where)
             self._rows.gap(NO_SYMBOL, self._rows.ts, GAP_SOURCE)
             return
-        if frame.ts >= 0:
-            self._rows.stamp(frame.ts + self._offset)
-        if message.method:
-            self._method(message, frame)
-        elif message.channel == "heartbeat":
+        self._stamp(frame)
+        if isinstance(message, Reply):
+            if message.method == "unsubscribe" and message.success and message.channel == "book":
+                self._unsubscribed([message.symbol])
+            self._summary.use(f"answer to {message.method}")
+        elif isinstance(message, Pong):
+            self._summary.use("answer to pong")
+        elif isinstance(message, Heartbeat):
             self._rows.add(HEARTBEAT, flags=LAST)
             self._summary.use("heartbeat")
-        elif not bytes(message.data):
-            self._summary.reject(f"{message.channel} without data", frame.where)
         else:
             self._data(message, frame)
 
-    def _method(self, message: _Message, frame: Frame) -> None:
-        """Requests of the client and the venue's answers; only an unsubscribe changes anything."""
-        asked = message.params if frame.sent else message.result
-        if message.method == "unsubscribe" and asked is not None and asked.channel == "book":
-            for pair in asked.symbols:
-                if pair in self._names:
-                    self._feed.unsubscribed(self._names[pair])
-        self._summary.use("sent by the client" if frame.sent else f"answer to {message.method}")
+    def _stamp(self, frame: Frame) -> None:
+        if frame.ts >= 0:
+            self._rows.stamp(frame.ts + self._offset)
 
-    def _data(self, message: _Message, frame: Frame) -> None:
-        channel = message.channel
+    def _sent(self, frame: Frame) -> None:
+        """A request of the client; only an unsubscribe changes anything."""
         try:
-            if channel in _IMPORTED:
-                self._market(message, frame)
-            elif channel == "status":
-                self._status(_SYSTEMS.decode(message.data), frame)
-            elif channel == "instrument":
-                self._pairs(_PAIRS.decode(message.data), message.type == "snapshot")
-            else:
+            request = _REQUEST.decode(frame.text)
+        except (msgspec.DecodeError, ValueError):
+            self._summary.reject("not a v2 message", frame.where)
+            self._rows.gap(NO_SYMBOL, self._rows.ts, GAP_SOURCE)
+            return
+        self._stamp(frame)
+        if request.method == "unsubscribe" and request.params.channel == "book":
+            self._unsubscribed(request.params.symbols)
+        self._summary.use("sent by the client")
+
+    def _unsubscribed(self, pairs: Sequence[str]) -> None:
+        for pair in pairs:
+            if pair in self._names:
+                self._feed.unsubscribed(self._names[pair])
+
+    def _data(self, message: Message, frame: Frame) -> None:
+        channel = _OTHERS.get(type(message), "")
+        if isinstance(message, Refused):
+            channel = message.channel
+        elif type(message) in _CHANNELS:
+            channel = _CHANNELS[type(message)]
+        elif isinstance(message, Instruments):
+            channel = "instrument"
+        try:
+            if channel == "instrument":
+                self._pairs(_INSTRUMENTS.decode(frame.text))
+            elif channel not in _CHANNELS.values():
                 self._summary.reject(f"channel {channel!r} is not imported", frame.where)
-        except (msgspec.DecodeError, KeyError, ValueError) as error:
+            elif isinstance(message, Refused):
+                raise ValueError(message.what)
+            elif isinstance(message, Status):
+                self._status(message, frame)
+            else:
+                self._market(message, frame)
+        except (msgspec.DecodeError, ValueError) as error:
             self._summary.reject(f"{channel} message of another shape", f"{frame.where} ({error})")
             if channel == "book":
                 self._rows.gap(NO_SYMBOL, self._rows.ts, GAP_SOURCE)
 
-    def _status(self, items: list[_System], frame: Frame) -> None:
-        for item in items:
-            if item.system not in STATUS_CODES:
-                raise ValueError(f"unknown status {item.system!r}")
-            if item.connection_id is not None:
-                before = self._connection.setdefault(frame.conn, item.connection_id)
-                if before != item.connection_id:
-                    self._connection[frame.conn] = item.connection_id
-                    self._rows.gap(NO_SYMBOL, self._rows.ts, GAP_DISCONNECT)
-                    syms = sorted(self._syms_of_conn.get(frame.conn, ()))
-                    self._feed.disconnected(syms, GAP_DISCONNECT)
-            self._rows.add(SYSTEM_STATUS, aux=STATUS_CODES[item.system], flags=LAST)
+    def _status(self, status: Status, frame: Frame) -> None:
+        if status.system not in STATUS_CODES:
+            raise ValueError(f"unknown status {status.system!r}")
+        if status.connection_id:
+            before = self._connection.setdefault(frame.conn, status.connection_id)
+            if before != status.connection_id:
+                self._connection[frame.conn] = status.connection_id
+                self._rows.gap(NO_SYMBOL, self._rows.ts, GAP_DISCONNECT)
+                syms = sorted(self._syms_of_conn.get(frame.conn, ()))
+                self._feed.disconnected(syms, GAP_DISCONNECT)
+        self._rows.add(SYSTEM_STATUS, aux=STATUS_CODES[status.system], flags=LAST)
         self._summary.use("system status")
 
-    def _pairs(self, data: _Pairs, snapshot: bool) -> None:
-        for pair in data.pairs:
+    def _pairs(self, message: _Instruments) -> None:
+        for pair in message.data.pairs:
             if pair.symbol in self._names and pair.status in STATUS_CODES:
                 self._rows.add(
                     INSTRUMENT,
                     sym=self._names[pair.symbol],
                     aux=STATUS_CODES[pair.status],
-                    flags=LAST | (SNAPSHOT if snapshot else 0),
+                    flags=LAST | (SNAPSHOT if message.type == "snapshot" else 0),
                 )
         self._summary.use("instrument message")
 
-    def _market(self, message: _Message, frame: Frame) -> None:
-        snapshot = message.type == "snapshot"
+    def _market(self, message: Message, frame: Frame) -> None:
         items = _items(message)
         if len({item.symbol for item in items}) != 1 or (
-            len(items) > 1 and message.channel != "trade"
+            isinstance(message, Tickers) and len(items) > 1
         ):
             raise ValueError("it must be about one pair")
-        known = [item for item in items if item.symbol in self._names]
-        if not known:
+        if items[0].symbol not in self._names:
             self._summary.use("pairs not asked for")
             return
-        stamps = [iso_to_ns(item.timestamp) for item in known if item.timestamp]
-        sym = self._names[known[0].symbol]
+        snapshot = isinstance(message, Book | Trades | Tickers) and message.type == "snapshot"
+        stamp = max(item.timestamp for item in items)
+        sym = self._names[items[0].symbol]
         # A snapshot's stamp is the time of the last change, which may lie before other messages.
-        if frame.ts < 0 and stamps and (max(stamps) >= self._rows.ts or not snapshot):
-            self._rows.stamp(max(stamps), sym)
-        if isinstance(known[0], _Book):
-            self._book(known[0], snapshot, frame)
-        elif isinstance(known[0], _Trade):
-            trades = [item for item in known if isinstance(item, _Trade)]
-            self._trades(trades, snapshot, frame)
-        else:
-            tickers = [item for item in known if isinstance(item, _Ticker)]
-            self._ticker(tickers[0], snapshot, frame)
+        if frame.ts < 0 and stamp and (stamp >= self._rows.ts or not snapshot):
+            self._rows.stamp(stamp, sym)
+        if isinstance(message, Book):
+            self._book(message, sym, frame)
+        elif isinstance(message, Trades):
+            self._trades(message, sym, frame)
+        elif isinstance(message, Tickers):
+            self._ticker(message, sym, frame)
 
-    def _book(self, item: _Book, snapshot: bool, frame: Frame) -> None:
-        sym = self._names[item.symbol]
+    def _book(self, message: Book, sym: int, frame: Frame) -> None:
         self._syms_of_conn.setdefault(frame.conn, set()).add(sym)
-        bids = [Level(BUY, _text(level.price), _text(level.qty)) for level in item.bids]
-        asks = [Level(SELL, _text(level.price), _text(level.qty)) for level in item.asks]
+        bids = [Level(BUY, _text(level.price), _text(level.qty)) for level in message.bids]
+        asks = [Level(SELL, _text(level.price), _text(level.qty)) for level in message.asks]
         self._feed.message(
             sym,
             bids + asks,
-            snapshot=snapshot,
-            crc=item.checksum,
-            ts_venue=iso_to_ns(item.timestamp) if item.timestamp else 0,
+            snapshot=message.type == "snapshot",
+            crc=message.checksum,
+            ts_venue=message.timestamp,
             where=frame.where,
         )
 
-    def _trades(self, items: list[_Trade], snapshot: bool, frame: Frame) -> None:
+    def _trades(self, message: Trades, sym: int, frame: Frame) -> None:
         prints = [
             Print(
                 SIDES[item.side],
                 _text(item.price),
                 _text(item.qty),
-                iso_to_ns(item.timestamp),
+                item.timestamp,
                 item.ord_type == "market",
                 item.trade_id,
             )
-            for item in items
+            for item in message.trades
         ]
-        sym = self._names[items[0].symbol]
+        snapshot = message.type == "snapshot"
         add_trades(self._feed, self._rows, self._summary, sym, prints, frame.where, snapshot)
 
-    def _ticker(self, item: _Ticker, snapshot: bool, frame: Frame) -> None:
-        fields = [
-            TickerField(TICKER_BID, _text(item.bid), _text(item.bid_qty)),
-            TickerField(TICKER_ASK, _text(item.ask), _text(item.ask_qty)),
-            TickerField(TICKER_LAST, _text(item.last)),
-            TickerField(TICKER_VOLUME, "", _text(item.volume)),
-            TickerField(TICKER_VWAP, _text(item.vwap), rounded=True),
-            TickerField(TICKER_LOW, _text(item.low)),
-            TickerField(TICKER_HIGH, _text(item.high)),
-        ]
-        ts_venue = iso_to_ns(item.timestamp) if item.timestamp else 0
-        sym = self._names[item.symbol]
+    def _ticker(self, message: Tickers, sym: int, frame: Frame) -> None:
+        (item,) = message.tickers
+        prices = {
+            TICKER_BID: item.bid,
+            TICKER_ASK: item.ask,
+            TICKER_LAST: item.last,
+            TICKER_VWAP: item.vwap,
+            TICKER_LOW: item.low,
+            TICKER_HIGH: item.high,
+        }
+        qtys = {TICKER_BID: item.bid_qty, TICKER_ASK: item.ask_qty, TICKER_VOLUME: item.volume}
+        fields = []
+        for code in _TICKER_FIELDS:
+            price, qty = prices.get(code), qtys.get(code)
+            if price is not None or qty is not None:
+                p, q = ("" if each is None else _text(each) for each in (price, qty))
+                fields.append(TickerField(code, p, q, rounded=code == TICKER_VWAP))
         add_ticker(
-            self._feed, self._rows, self._summary, sym, fields, ts_venue, frame.where, snapshot
+            self._feed,
+            self._rows,
+            self._summary,
+            sym,
+            fields,
+            item.timestamp,
+            frame.where,
+            message.type == "snapshot",
         )

@@ -411,6 +411,7 @@ class Refused(msgspec.Struct, frozen=True, gc=False):
 
     what: str
     raw: bytes
+    channel: str = ""  # as the frame names it, known or not
 
 
 Message = (
@@ -576,7 +577,8 @@ def decode(frame: bytes) -> Message:
     try:
         return _MAKE[type(data)](data, frame)
     except _DAMAGE as error:
-        return Refused(f"malformed {type(data).__struct_config__.tag}: {error}", frame)
+        channel = str(type(data).__struct_config__.tag)
+        return Refused(f"malformed {channel}: {error}", frame, channel)
 
 
 def _book(data: Any, frame: bytes) -> Message:
@@ -656,11 +658,12 @@ def _without_channel(frame: bytes, fault: str) -> Message:
     except _DAMAGE:
         return Refused("not a JSON object", frame)
     if isinstance(outer.channel, str):
-        if outer.channel not in CHANNELS:
-            return Refused(f"unknown channel {outer.channel[:40]!r}", frame)
-        if outer.type not in ("snapshot", "update") and outer.channel != "heartbeat":
-            return Refused(f"unknown type {str(outer.type)[:40]!r} of {outer.channel}", frame)
-        return Refused(f"malformed {outer.channel}: {fault}", frame)
+        channel = outer.channel
+        if channel not in CHANNELS:
+            return Refused(f"unknown channel {channel[:40]!r}", frame, channel)
+        if outer.type not in ("snapshot", "update") and channel != "heartbeat":
+            return Refused(f"unknown type {str(outer.type)[:40]!r} of {channel}", frame, channel)
+        return Refused(f"malformed {channel}: {fault}", frame, channel)
     if not isinstance(outer.method, str):
         return Refused("neither channel nor method", frame)
     if outer.method not in METHODS:
