@@ -22,6 +22,7 @@ MARKER: Final = "warm.json"
 SECONDS_USUAL: Final = 25  # on two cores, for the sentence that asks for patience
 ORDERS, ROUTES = "orders and risk", "features and routes"
 VENUE, STORE, GENERATOR = "simulated venue", "cold store", "market generator"
+FEED: Final = "market feed"
 LOOP: Final = "loop that joins core and venue"
 # Lanes are compiled side by side: they share small kernels only, and take about as long.
 LANES: Final = ((ORDERS, ROUTES), (VENUE, STORE))
@@ -67,7 +68,7 @@ def warm_if_cold(talk: Talk | None) -> None:
 def warm_all(talk: Talk | None, for_replay: bool = False) -> dict[str, Any]:
     """Compile every kernel into the cache; returns seconds per part, in all, and the folder.
 
-    for_replay : leave out the market generator, which a replay does without
+    for_replay : leave out the market generator and the feed, which a replay does without
     raises StorageError if the cache cannot be written, InvariantError if a kernel does not compile
     """
     from engine.jit import CACHE_FOLDER, JIT_ENABLED
@@ -85,8 +86,8 @@ def warm_all(talk: Talk | None, for_replay: bool = False) -> dict[str, Any]:
         for process in [_start(lane) for lane in LANES]:
             steps |= _finish(process)
         if talk is not None:
-            talk(f"compiling the {LOOP}{'' if for_replay else f', and the {GENERATOR}'} ...")
-        beside = [] if for_replay else [_start((GENERATOR,))]
+            talk(f"compiling the {LOOP}{'' if for_replay else f', the {GENERATOR} and the {FEED}'} ...")
+        beside = [] if for_replay else [_start((GENERATOR, FEED))]
         steps[LOOP] = compile_part(LOOP)
         for process in beside:
             steps |= _finish(process)
@@ -200,12 +201,20 @@ def _compile_generator() -> None:
         pass
 
 
+def _compile_feed() -> None:
+    from adapters.kraken.feed import MarketFeed
+    from engine.instruments import InstrumentTable
+
+    MarketFeed(InstrumentTable([]), {})
+
+
 PARTS: Final[dict[str, Callable[[], None]]] = {
     ORDERS: lambda: _compile_stages(ORDERS),
     ROUTES: lambda: _compile_stages(ROUTES),
     VENUE: lambda: _compile_stages(VENUE),
     STORE: _compile_store,
     GENERATOR: _compile_generator,
+    FEED: _compile_feed,
     LOOP: _compile_loop,
 }
 
