@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections import Counter, OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal, localcontext
 from typing import Final
 
 import numpy as np
@@ -52,7 +52,13 @@ from engine.events import (
     TAKER,
     empty,
 )
-from engine.instruments import Instrument, InstrumentTable, UnknownSymbolError
+from engine.instruments import (
+    PRICE_MAX,
+    QTY_MAX,
+    Instrument,
+    InstrumentTable,
+    UnknownSymbolError,
+)
 from engine.units import MONEY_DECIMALS, OffGridError
 
 # What a HEALTH event of the account says: its id. Those below belong to session.py.
@@ -76,6 +82,9 @@ CLOSED_MAX: Final = 2_000  # orders that are remembered after their end
 _SIDES: Final = {"buy": BUY, "sell": SELL}
 _UNIT: Final = Decimal(1).scaleb(-ASSET_DECIMALS)
 _MONEY: Final = Decimal(1).scaleb(-MONEY_DECIMALS)
+# Digits enough that no product or quotient of numbers of the wire is ever rounded.
+_EXACT: Final = Context(prec=120)
+_AMOUNT_MAX: Final = 1 << 62  # of money or units in an event; what lies above is damaged input
 _OPEN: Final = ("pending_new", "new", "partially_filled")
 _STOPS: Final = ("stop-loss", "stop-loss-limit", "take-profit", "take-profit-limit")
 # Free text of the venue: matched by what it begins with or holds.
@@ -252,15 +261,16 @@ class AccountFeed:
     def held(self, asset: str) -> int:
         """What our own open orders hold of it, in units of 1e-10; fees are not in it."""
         held = 0
-        for each in self.open_orders():
-            if each.sym == NO_SYMBOL:
-                continue
-            pair = self._instruments[each.sym]
-            if each.side == SELL and pair.base == asset:
-                held += _units(pair.qty(each.leaves), ROUND_CEILING)
-            elif each.side == BUY and pair.quote == asset:
-                price = pair.price(max(each.price, each.trigger))
-                held += _units(price * pair.qty(each.leaves), ROUND_CEILING)
+        with localcontext(_EXACT):
+            for each in self.open_orders():
+                if each.sym == NO_SYMBOL:
+                    continue
+                pair = self._instruments[each.sym]
+                if each.side == SELL and pair.base == asset:
+                    held += _units(pair.qty(each.leaves), ROUND_CEILING)
+                elif each.side == BUY and pair.quote == asset:
+                    price = pair.price(max(each.price, each.trigger))
+                    held += _units(price * pair.qty(each.leaves), ROUND_CEILING)
         return held
 
     def free(self, asset: str) -> int:
@@ -283,6 +293,18 @@ class AccountFeed:
         read = Read()
         sequence = self.executions if isinstance(message, Executions) else self.balances
         was_synced = self.synced
+        with localcontext(_EXACT):
+            self._take(read, message, sequence, was_synced, now)
+        return read
+
+    def _take(
+        self,
+        read: Read,
+        message: Executions | Balances,
+        sequence: Sequence,
+        was_synced: bool,
+        now: int,
+    ) -> None:
         verdict = sequence.take(message.type, message.sequence)
         self.counts[f"{'executions' if sequence is self.executions else 'balances'} {verdict}"] += 1
         if verdict == "jump":
@@ -290,7 +312,7 @@ class AccountFeed:
             read.resync = True
             read.doubts.append(Doubt("gap", f"messages are missing before {message.sequence}"))
         if verdict != "fine":
-            return read
+            return
         if isinstance(message, Executions):
             if message.type == "snapshot":
                 self._snapshot(read, message, now)
@@ -302,7 +324,6 @@ class AccountFeed:
         self._last_ns = now
         if self.synced and not was_synced:
             self._row(read, HEALTH, now, id=HEALTH_ACCOUNT_SYNCED)
-        return read
 
     def sent(self, order: OrderState, cl_ord_id: str) -> None:
         """An add of ours is on its way: reports of it are understood whatever comes first."""
@@ -312,7 +333,8 @@ class AccountFeed:
         """The reply to an add named the order: what waited for it is applied."""
         read = Read()
         self._known(order_id, cl_ord_id)
-        self._apply_held(read, order_id, now)
+        with localcontext(_EXACT):
+            self._apply_held(read, order_id, now)
         return read
 
     def dropped(self, cl_ord_id: str) -> OrderState | None:
@@ -426,7 +448,7 @@ class AccountFeed:
             self.counts["status reports"] += 1  # a trailing stop that moved
             return
         order.triggered = True
-        price = self._ticks(read, order, triggers.last_price or triggers.price, now)
+        price = self._reference(order, triggers.last_price or triggers.price)
         self._row(read, ORDER_TRIGGERED, now, report, order, price=price, flags=flags | LAST)
 
     def _fill(
@@ -443,7 +465,9 @@ class AccountFeed:
             return
         pair = self._instruments[order.sym]
         try:
-            price, qty = pair.ticks(report.last_price), pair.lots(report.last_qty)
+            price, qty = _ticks(pair, report.last_price), _lots(pair, report.last_qty)
+            if price == 0 or qty == 0:
+                raise OffGridError("a fill of nothing")
             fee = self._fee(read, report, pair)
         except OffGridError as error:
             self.suspect(read, order, SUSPECT_UNCLEAR, str(error), now)
@@ -476,7 +500,10 @@ class AccountFeed:
                 self.counts["fees in other assets"] += 1
                 text = f"a fee of {part.qty} {printable(part.asset)} has no value in {pair.quote}"
                 read.doubts.append(Doubt("fee", text, report.order_id))
-        return int((fee / _MONEY).to_integral_value(ROUND_CEILING))
+        money = int((fee / _MONEY).to_integral_value(ROUND_CEILING))
+        if abs(money) >= _AMOUNT_MAX:
+            raise OffGridError(f"a fee of {fee} is no fee")
+        return money
 
     def _end(
         self, read: Read, kind: int, order: OrderState, report: Report, now: int, flags: int
@@ -515,7 +542,7 @@ class AccountFeed:
         if report.cum_qty is None or order.sym == NO_SYMBOL:
             return
         try:
-            order.told = self._instruments[order.sym].lots(report.cum_qty)
+            order.told = _lots(self._instruments[order.sym], report.cum_qty)
         except OffGridError as error:
             self.suspect(read, order, SUSPECT_UNCLEAR, str(error), now)
             return
@@ -571,10 +598,10 @@ class AccountFeed:
         pair = self._instruments[order.sym]
         try:
             if report.order_qty is not None:
-                order.qty = pair.lots(report.order_qty)
+                order.qty = _lots(pair, report.order_qty)
             static = report.limit_price_type in (None, "static")
             if report.limit_price and static and "limit" in (order.order_type or "limit"):
-                order.price = pair.ticks(report.limit_price)
+                order.price = _ticks(pair, report.limit_price)
             triggers = report.triggers
             if triggers is not None:
                 # What it works out to now, where the price itself is a distance.
@@ -582,7 +609,7 @@ class AccountFeed:
                     triggers.price if triggers.price_type in (None, "static") else None
                 )
                 if price and price % pair.price_increment == 0:
-                    order.trigger = pair.ticks(price)
+                    order.trigger = _ticks(pair, price)
         except OffGridError as error:
             self.suspect(read, order, SUSPECT_UNCLEAR, str(error), now)
             return False
@@ -594,12 +621,12 @@ class AccountFeed:
         while len(self._closed) > CLOSED_MAX:
             self.orders.pop(self._closed.popitem(last=False)[0], None)
 
-    def _ticks(self, read: Read, order: OrderState, price: Decimal | None, now: int) -> int:
+    def _reference(self, order: OrderState, price: Decimal | None) -> int:
         if price is None or order.sym == NO_SYMBOL:
             return 0
-        pair = self._instruments[order.sym]
         # An index price has its own decimals; this one is for people.
-        return int((price / pair.price_increment).to_integral_value())
+        ticks = int((price / self._instruments[order.sym].price_increment).to_integral_value())
+        return ticks if 0 < ticks < PRICE_MAX else 0
 
     def _order_row(
         self, read: Read, kind: int, order: OrderState, report: Report, now: int, flags: int
@@ -633,6 +660,9 @@ class AccountFeed:
         first = len(read.rows)
         for asset, ts_venue in touched.items():
             for sym, qty in self._balance_rows(asset):
+                if abs(qty) >= _AMOUNT_MAX:
+                    read.doubts.append(Doubt("balance", f"a balance of {qty} units is no balance"))
+                    continue
                 self._row(
                     read, BALANCE, now, sym=sym, qty=qty, ts_venue=ts_venue, flags=flags, last=False
                 )
@@ -683,6 +713,21 @@ class AccountFeed:
 def _placeholder(cl_ord_id: str) -> str:
     # No order id of Kraken's has a blank.
     return f"sent {cl_ord_id.lower()}"
+
+
+def _lots(pair: Instrument, qty: Decimal) -> int:
+    """Quantity in lots; raises OffGridError for what no order can hold."""
+    lots = pair.lots(qty)
+    if not 0 <= lots < QTY_MAX:
+        raise OffGridError(f"{pair.symbol} quantity {qty} is beyond what an order can hold")
+    return lots
+
+
+def _ticks(pair: Instrument, price: Decimal) -> int:
+    ticks = pair.ticks(price)
+    if not 0 <= ticks < PRICE_MAX:
+        raise OffGridError(f"{pair.symbol} price {price} is beyond what a price can be")
+    return ticks
 
 
 def _units(amount: Decimal, rounding: str) -> int:
