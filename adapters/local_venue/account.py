@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from functools import cache
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -23,7 +24,7 @@ from adapters.local_venue.options import VenueOptions
 from adapters.local_venue.text import name
 from engine import commands as c
 from engine import events as e
-from engine.instruments import STATUS_CODES
+from engine.instruments import STATUS_CODES, Instrument, InstrumentTable
 from engine.units import MONEY_PER_UNIT, from_money
 from engine.venue.matching import venue_command, venue_next_time, venue_run, venue_timer
 from engine.venue.params import MS, venue_params
@@ -630,6 +631,26 @@ class Account:
         )  # fmt: skip
         self._silent = False
         self._tell(t, "status", order)
+
+
+@cache
+def compile_venue() -> None:
+    """Compile what an account calls, once per process: the first order need not wait for it."""
+    table = InstrumentTable(
+        [
+            Instrument(
+                "AAA/USD", Decimal("0.01"), Decimal("0.01"), price_precision=2, qty_precision=2
+            )
+        ]
+    )
+    market = Market(table, lambda channel, symbol: 0, lambda channel, sym: ())
+    account = Account(ApiKey("compile"), market, VenueOptions(), 1)
+    order = Order(account.new_id("O"), 0, -1, "stop-loss", 1, trigger=1)
+    account.place(order, 2)
+    account.feed(e.empty(1))
+    account.cancel(order, 3)
+    account.next_time()
+    account.timer(4)
 
 
 def trailing_trigger(order: Order) -> int:

@@ -50,6 +50,9 @@ async def serve_http(
             parser.start_next_cycle()
     except (h11.ProtocolError, ConnectionError, asyncio.IncompleteReadError, UnicodeDecodeError):
         pass  # a client that does not speak HTTP, or is gone: nothing can be answered
+    except asyncio.CancelledError:
+        writer.transport.abort()
+        raise
     finally:
         writer.close()
         with contextlib.suppress(ConnectionError, OSError):

@@ -22,6 +22,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from adapters.local_venue import encode
+from adapters.local_venue.account import compile_venue
 from adapters.local_venue.clock import VenueClock
 from adapters.local_venue.core import ENDPOINTS, Core, Out
 from adapters.local_venue.faults import HTML, Fault, Faults, Parcel, Script
@@ -36,6 +37,7 @@ from engine.clock import Clock, WallClock
 PATH: Final = "/v2"
 FRAME_MAX: Final = 1 << 20  # bytes of one request
 QUEUE_MAX: Final = 2_000  # frames waiting for one client before a market of speed inf waits
+CLOSE_S: Final = 2  # for a client that does not answer when it is closed
 STEP_NS: Final = 50_000_000  # market time per turn at speed inf
 
 
@@ -227,12 +229,17 @@ class LocalVenue:
                 port,
                 ssl=ssl,
                 compression=None,
+                close_timeout=CLOSE_S,
                 max_size=FRAME_MAX,
                 process_request=self._gate(endpoint),
                 logger=None,
             )
 
-        self._http = await asyncio.start_server(self._http_client, host, ports[3], ssl=ssl)
+        # Else a client that keeps its connection open holds up the end for half a minute.
+        patience = {} if ssl is None else {"ssl_shutdown_timeout": CLOSE_S}
+        self._http = await asyncio.start_server(
+            self._http_client, host, ports[3], ssl=ssl, **patience
+        )
 
     async def _http_client(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -322,6 +329,7 @@ async def serve(
     ssl: ssl_module.SSLContext | None = None,
     clock: Clock | None = None,
     record: bool = True,
+    warm: bool = True,
 ) -> AsyncIterator[LocalVenue]:
     """A venue on loopback for as long as the block lasts.
 
@@ -332,9 +340,12 @@ async def serve(
     ports : public, private, level 3, REST; 0 takes a free one
     ssl : serve wss and https; keys : API keys, one account each
     record : keep what was said in `.sent`
+    warm : compile the matching now, and not while a client waits for its first answer
 
     Example: async with serve(seed=7, speed=10) as venue: connect(venue.public_url)
     """
+    if warm:
+        compile_venue()
     core = Core(source or generated(seed), options, keys, record)
     waits = math.isinf(speed) if hold is None else hold
     venue = LocalVenue(core, clock or WallClock(), speed, waits, Faults(faults))
