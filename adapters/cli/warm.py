@@ -86,7 +86,8 @@ def warm_all(talk: Talk | None, for_replay: bool = False) -> dict[str, Any]:
         for process in [_start(lane) for lane in LANES]:
             steps |= _finish(process)
         if talk is not None:
-            talk(f"compiling the {LOOP}{'' if for_replay else f', the {GENERATOR} and the {FEED}'} ...")
+            rest = "" if for_replay else f", the {GENERATOR} and the {FEED}"
+            talk(f"compiling the {LOOP}{rest} ...")
         beside = [] if for_replay else [_start((GENERATOR, FEED))]
         steps[LOOP] = compile_part(LOOP)
         for process in beside:

@@ -490,7 +490,7 @@ class MarketFeed:
                 text = f"trade {trade.trade_id} came again after {last}"
                 troubles.append(Trouble(symbol, TRADE_REPEATED, text, "trade"))
                 continue
-            if not snapshot and 0 < last < trade.trade_id - 1:
+            if 0 < last < trade.trade_id - 1:
                 text = f"trades {last + 1} to {trade.trade_id - 1} did not come"
                 troubles.append(Trouble(symbol, TRADE_HOLE, text, "trade"))
             newest[sym] = max(last, trade.trade_id)

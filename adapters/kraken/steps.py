@@ -62,8 +62,8 @@ class Grid:
         """An average as the nearest tick, half up; raises Refusal."""
         if price < 0:
             raise Refusal(f"{name} {price} is negative")
-        units = _EXACT.scaleb(price, self.price_precision)
-        ticks = int(units * 2 // self.tick_num + 1) // 2
+        doubled = int(_EXACT.multiply(_EXACT.scaleb(price, self.price_precision), 2))
+        ticks = (doubled + self.tick_num) // (2 * self.tick_num)
         if ticks > PRICE_MAX:
             raise Refusal(f"{name} {price} is too large")
         return ticks

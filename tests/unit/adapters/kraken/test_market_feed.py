@@ -343,6 +343,18 @@ def test_a_hole_in_the_trade_ids_is_named(feed):
     assert not taken.troubles[0].resubscribe
 
 
+def test_a_snapshot_that_begins_too_late_leaves_a_hole(feed):
+    """After a long break fifty trades are not enough; what they repeat is history, not news."""
+    snapshot = frames.TRADE.replace(b'"update"', b'"snapshot"')
+    take(feed, snapshot)
+    assert take(feed, snapshot).troubles == ()
+    later = snapshot.replace(b"75666635", b"75666640").replace(b"75666636", b"75666641")
+    taken = take(feed, later)
+
+    assert [each.cause for each in taken.troubles] == [TRADE_HOLE]
+    assert len(taken.events) == 2
+
+
 @pytest.mark.parametrize("wrong", [b"89410.15", b"-1", b"0.0"])
 def test_one_bad_trade_refuses_its_message(feed, wrong):
     taken = take(feed, frames.TRADE.replace(b"89410.1", wrong))
