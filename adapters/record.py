@@ -356,7 +356,7 @@ def record(
         unsealed=sealer.failed,
         n_events=capture.stats.events,
         n_gaps=capture.stats.gaps,
-        n_frames=sum(each.counts["frames"] for each in capture.sessions),
+        n_frames=sum(each.n_frames for each in capture.sessions),
         n_dropped=sum(each.counts["dropped frames"] for each in capture.sessions),
         seconds=round(seconds, 3),
         epoch=capture.epochs.word,
@@ -436,8 +436,8 @@ class _Watch:
     def facts(self, free: int) -> dict[str, Any]:
         """What there is to see right now, rates over the last half second."""
         capture, keeper = self._capture, self._keeper
-        frames = sum(each.counts["frames"] for each in capture.sessions)
-        n_bytes = sum(each.counts["bytes"] for each in capture.sessions)
+        frames = sum(each.n_frames for each in capture.sessions)
+        n_bytes = sum(each.n_bytes for each in capture.sessions)
         seconds = self.seconds
         before = self._before
         span = max(seconds - before[0], 1e-3)

@@ -1,7 +1,7 @@
 """What is captured, in which parts, and what is said about it? The thinking half of a capture.
 
 `Capture` owns the sessions and their feeds. It is told what happened on which connection and when,
-and hands numbered events on to a keeper; what has to be sent stands in `orders` afterwards. It
+and gives numbered events to a keeper (`hand_over`); what has to be sent stands in `orders`. It
 learns the pairs from the instrument channel, begins a new part by the hour or day and whenever the
 pairs change, judges epochs, and spreads the doubt of one connection to the others. No socket, no
 clock, no file. Left out: carrying (live.py), writing (keeper.py), sealing (adapters/parquet/seal.py).
@@ -178,6 +178,7 @@ class Capture:
         self._pairs: dict[str, Pair] = {}
         self._system: int | None = None
         self._before: list[np.ndarray] = []  # events before the pairs are known
+        self._waiting: list[np.ndarray] = []  # events that the sink has not got
         self._n_parts = self.lineage.part
         self._part_ends = 0
         self._ids: set[str] = set()
@@ -423,6 +424,7 @@ class Capture:
             "lineage": self.lineage.name,
             "part": self._n_parts,
         }
+        self.hand_over()
         self._sink.begin(Part(capture_id, self._table, self.seq_next, meta))
         self._sink.remark(part=self._n_parts, why=why, ts=now, lineage=self.lineage.name)
         if first:
@@ -479,25 +481,31 @@ class Capture:
         return row
 
     def _write(self, parts: list[np.ndarray], now: int, why: str = "") -> None:
-        """Number the rows and hand them on; `why` becomes the remark of gaps and epochs."""
+        """Keep rows for `hand_over`; `why` becomes the remark of gaps and epochs."""
         if not parts:
             return
         if self._table is None:
             self._before += parts
             return
-        rows = np.concatenate(parts) if len(parts) > 1 else parts[0]
-        if not len(rows):
+        for rows in parts:
+            if why:
+                for i in np.flatnonzero((rows["kind"] == GAP) | (rows["kind"] == EPOCH)).tolist():
+                    self.stats.gaps += int(rows["kind"][i] == GAP)
+                    self._sink.remark(seq=self.seq_next + i, text=why)
+            self.seq_next += len(rows)
+            self.stats.events += len(rows)
+        self._waiting += parts
+        self.ts_last = now
+
+    def hand_over(self) -> None:
+        """Number what was said since the last time and give it to the sink, as one array."""
+        if not self._waiting:
             return
+        rows = np.concatenate(self._waiting)
+        self._waiting.clear()
         assert rows.dtype == EVENT
-        rows["seq"] = np.arange(self.seq_next, self.seq_next + len(rows))
-        self.seq_next += len(rows)
-        self.ts_last = int(rows["ts"][-1])
-        self.stats.events += len(rows)
-        self.stats.gaps += int((rows["kind"] == GAP).sum())
+        rows["seq"] = np.arange(self.seq_next - len(rows), self.seq_next)
         self._sink.append(rows)
-        if why:
-            for seq in rows["seq"][(rows["kind"] == GAP) | (rows["kind"] == EPOCH)].tolist():
-                self._sink.remark(seq=seq, text=why)
 
     def _note(self, note: Note, now: int) -> None:
         self.stats.notes.append((now, note))

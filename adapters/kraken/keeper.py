@@ -29,6 +29,7 @@ from engine.flow.log import LogWriter
 from engine.instruments import InstrumentTable
 
 ROWS_MAX: Final = 2_000_000  # waiting: 128 MB
+TURN_S: Final = 0.02
 PARTS: Final = "parts"
 RAW: Final = "raw"
 
@@ -77,11 +78,11 @@ class Keeper:
         self._folder, self._config_hash, self._clock = folder, config_hash, clock
         self._on_part, self._rows_max, self._raw = on_part, rows_max, raw
         self._flush_s, self._sync_s, self._files = flush_s, sync_s, files
-        self._wake = threading.Condition()
-        self._waiting: deque[Any] = deque()
-        self._n_rows = 0
-        self._oldest = 0  # stamp of the oldest event that is not handed over
-        self._ended = False
+        self._waiting: deque[Any] = deque()  # its two ends belong to one thread each
+        self._end = threading.Event()
+        self._n_put = 0  # rows, counted by whoever puts
+        self._n_flushed = 0  # rows that the operating system has
+        self._oldest = 0  # stamp of the oldest row that it has not
         self.failure: BaseException | None = None
         self.n_written = 0
         self.n_bytes_raw = 0
@@ -104,53 +105,43 @@ class Keeper:
     @property
     def room(self) -> int:
         """How many more rows may wait."""
-        return self._rows_max - self._n_rows
+        return self._rows_max - self.n_waiting
 
     @property
     def n_waiting(self) -> int:
-        return self._n_rows
+        return self._n_put - self.n_written
 
     def lag_ns(self, now: int) -> int:
         """How long the oldest event that is not yet with the operating system has waited."""
-        oldest = self._oldest
-        return max(0, now - oldest) if oldest else 0
+        return max(0, now - self._oldest) if self._n_put > self._n_flushed else 0
 
     def begin(self, part: Part) -> None:
         """End the part that is being written, begin another."""
-        self._put(part)
+        self._waiting.append(part)
 
     def append(self, rows: np.ndarray) -> None:
         """EVENT rows with their `seq`."""
         if not len(rows):
             return
-        with self._wake:
-            self._n_rows += len(rows)
-            if not self._oldest:
-                self._oldest = int(rows["ts"][0])
-            self._waiting.append(rows)
-            self._wake.notify()
+        if self._n_put == self._n_flushed:
+            self._oldest = int(rows["ts"][0])
+        self._n_put += len(rows)
+        self._waiting.append(rows)
 
     def remark(self, **facts: Any) -> None:
         """One line for the part's account."""
-        self._put(facts)
+        self._waiting.append(facts)
 
     def raw(self, frame: Frame) -> None:
         if self._raw:
-            self._put(frame)
+            self._waiting.append(frame)
 
     def close(self) -> None:
         """Write everything, end the part, stop the thread. Raises what the thread died of."""
-        with self._wake:
-            self._ended = True
-            self._wake.notify()
+        self._end.set()
         self._thread.join()
         if self.failure is not None:
             raise self.failure
-
-    def _put(self, item: Any) -> None:
-        with self._wake:
-            self._waiting.append(item)
-            self._wake.notify()
 
     # --- the thread ---
 
@@ -158,15 +149,11 @@ class Keeper:
         flushed, synced = Stopwatch(), Stopwatch()
         try:
             while True:
-                with self._wake:
-                    if not self._waiting and not self._ended:
-                        self._wake.wait(self._flush_s)
-                    items = list(self._waiting)
-                    self._waiting.clear()
-                    ended = self._ended
-                self._write(items)
-                if self._log is not None and (flushed.seconds() >= self._flush_s or ended):
-                    if synced.seconds() >= self._sync_s or ended:
+                # Not every event by itself: a batch of them costs as much as one.
+                ended = self._end.wait(TURN_S)
+                self._write([self._waiting.popleft() for _ in range(len(self._waiting))])
+                if self._log is not None and (ended or flushed.seconds() >= self._flush_s):
+                    if ended or synced.seconds() >= self._sync_s:
                         self._log.sync()
                         synced = Stopwatch()
                     else:
@@ -174,20 +161,19 @@ class Keeper:
                     if self._raw_file is not None:
                         self._raw_file.flush()
                     flushed = Stopwatch()
-                    with self._wake:
-                        first = next((x for x in self._waiting if isinstance(x, np.ndarray)), None)
-                        self._oldest = 0 if first is None else int(first["ts"][0])
+                    self._note_flushed()
                 if ended and not self._waiting:
                     self._end_part()
                     return
-                if not ended and items:
-                    # Not every event by itself: a batch of them costs as much as one.
-                    with self._wake:
-                        self._wake.wait_for(lambda: self._ended, min(0.02, self._flush_s))
         except BaseException as error:
             self.failure = error
             if self._log is not None:
                 self._log.close()  # a dead writer only lets go of its files
+
+    def _note_flushed(self) -> None:
+        first = next((each for each in self._waiting.copy() if isinstance(each, np.ndarray)), None)
+        self._oldest = self._clock.now() if first is None else int(first["ts"][0])
+        self._n_flushed = self.n_written
 
     def _write(self, items: list[Any]) -> None:
         """Items in order; neighbouring rows as one array."""
@@ -215,8 +201,6 @@ class Keeper:
         whole = np.concatenate(rows)
         self._log.append(whole)
         self.n_written += len(whole)
-        with self._wake:
-            self._n_rows -= len(whole)
 
     def _write_frame(self, frame: Frame) -> None:
         if self._raw_file is None:

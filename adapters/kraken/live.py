@@ -180,6 +180,7 @@ class _Hub:
             else:
                 self.capture.stop(ts)
             self.capture.stats.decode_lag_ns = max(0, self._last - ts)
+        self.capture.hand_over()
         if self.keeper.room < ROWS_FREE:
             self._full = True
         self._carry_out()

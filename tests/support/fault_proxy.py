@@ -1,7 +1,7 @@
 """A bad line between a client and a venue: forwards frames, and spoils some of them.
 
-Which frames are spoiled, and how, is said by a script: (number of the data frame, what happens).
-Frames are counted over all connections, so that a script goes on after a reconnect.
+Which frames are spoiled, and how, is said by a script: (number of the book update, what happens).
+They are counted over all connections, so that a script goes on after a reconnect.
 """
 
 from __future__ import annotations
@@ -18,6 +18,13 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
 FAULTS = ("drop", "garble", "cut", "swap", "close", "stall", "mute", "html")
+
+UPDATE = b'{"channel":"book","type":"update"'
+
+
+def symbol_of(frame: bytes) -> tuple[bool, bytes]:
+    """Whether it is a book update, and of what."""
+    return UPDATE in frame, frame.partition(b'"symbol":"')[2].partition(b'"')[0]
 
 
 class FaultProxy:
@@ -52,11 +59,12 @@ class FaultProxy:
         muted = False
         while True:
             frame = await upstream.recv(decode=False)
-            if b'"channel":"heartbeat"' not in frame:
+            fault = ""
+            if UPDATE in frame:
                 self.n_frames += 1
-            fault = self.script.pop(self.n_frames, "")
-            if fault:
-                self.done.append(fault)
+                fault = self.script.pop(self.n_frames, "")
+                if fault:
+                    self.done.append(fault)
             if muted and self._mute in frame:
                 continue
             if fault == "drop":
@@ -80,7 +88,7 @@ class FaultProxy:
                 held = frame
                 continue
             await socket.send(frame, text=True)
-            if held is not None:
+            if held is not None and symbol_of(held) == symbol_of(frame):
                 frame, held = held, None
                 await socket.send(frame, text=True)
 

@@ -76,9 +76,13 @@ def test_a_capture_equals_what_the_venue_sent(tmp_path) -> None:
     channels = {"book": 25, "trade": 0, "ticker": 0}
     with running_venue(seed=3, speed=60, hold=True) as venue:
         config = CaptureConfig(symbols=SYMBOLS, channels=channels)
-        done = capture_until(tmp_path / "store", venue, config, lambda f: f["events"] > 4000)
-
-        n = assert_same(venue, tmp_path / "store", tuple(channels), unsent_tail=400)
+        done = capture_until(
+            tmp_path / "store",
+            venue,
+            config,
+            lambda f: f["events"] > 4000 and f["verdict"] == "valid",
+        )
+        n = assert_same(venue, tmp_path / "store", tuple(channels), unsent_tail=2000)
 
     assert n > 3000
     assert done.unsealed == []
@@ -101,7 +105,7 @@ def test_level_3_is_captured_with_a_token_and_verified(tmp_path) -> None:
     with running_venue(seed=4, speed=30, hold=True) as venue:
         config = CaptureConfig(symbols=SYMBOLS[:2], channels=channels)
         capture_until(tmp_path, venue, config, lambda f: f["events"] > 4000, level3=True)
-        n = assert_same(venue, tmp_path, ("book", "trade", "level3"), unsent_tail=400)
+        n = assert_same(venue, tmp_path, ("book", "trade", "level3"), unsent_tail=2000)
     report = check_store(tmp_path)
 
     assert n > 3000
