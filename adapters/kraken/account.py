@@ -13,7 +13,7 @@ Source: Kraken, "Spot WebSocket API v2", executions and balances.
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal, localcontext
 from typing import Final
@@ -22,6 +22,7 @@ import numpy as np
 
 from adapters.kraken.errors import printable
 from adapters.kraken.orders import order_key
+from adapters.kraken.stamps import Ns
 from adapters.kraken.wire import Balance, Balances, Executions, Report
 from engine.events import (
     BALANCE,
@@ -162,6 +163,17 @@ class Doubt:
     text: str
     order_id: str = ""
     id: int = 0
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How an order ended, as REST tells it. status : filled, canceled or expired"""
+
+    order_id: str
+    status: str
+    filled: Decimal
+    reason: str = ""
+    timestamp: int = 0
 
 
 @dataclass
@@ -346,6 +358,38 @@ class AccountFeed:
         order.suspect = True
         self._row(read, HEALTH, now, sym=order.sym, id=HEALTH_SUSPECT, aux=order.id, qty=cause)
         read.doubts.append(Doubt("suspect", text, order.order_id, order.id))
+
+    def vanished(self) -> list[OrderState]:
+        """Orders that were open before a gap and not after it, and whose end nobody told yet."""
+        return [each for each in self.orders.values() if each.status == "vanished"]
+
+    def settle(self, fills: Iterable[Report], ends: Iterable[Ended], now: int) -> Read:
+        """Apply what REST told: fills that were missed, then how vanished orders ended.
+
+        An order whose fills do not add up to the venue's total stays suspect.
+        """
+        read = Read()
+        with localcontext(_EXACT):
+            for report in fills:
+                self._fill(read, report, self._learn(report, now), now, SNAPSHOT)
+            for end in ends:
+                order = self.orders.get(end.order_id)
+                if order is None or order.status != "vanished":
+                    continue
+                report = Report(
+                    end.order_id,
+                    timestamp=Ns(end.timestamp),
+                    cum_qty=end.filled,
+                    reason=end.reason,
+                )
+                self._total(read, order, report, now)
+                if order.id > 0 and order.told != order.filled:
+                    continue
+                order.status, order.suspect = "new", False
+                kinds = {"filled": ORDER_FILLED, "expired": ORDER_EXPIRED}
+                kind = kinds.get(end.status, ORDER_CANCELED)
+                self._end(read, kind, order, report, now, SNAPSHOT)
+        return read
 
     def tick(self, now: int) -> Read:
         """Give up on reports that waited too long for their order."""

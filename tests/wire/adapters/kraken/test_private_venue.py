@@ -12,10 +12,11 @@ import pytest
 from adapters.kraken.account import HEALTH_ACCOUNT_SYNCED, cl_ord_id_of
 from adapters.kraken.errors import PrivateStoppedError, RefusedByVenueError
 from adapters.kraken.keys import Keys, Secret
-from adapters.kraken.limits import TIERS
+from adapters.kraken.limits import SECOND, TIERS
 from adapters.kraken.nonce import NonceFile
 from adapters.kraken.private import PrivateSession
 from adapters.kraken.private_line import Heard, follow
+from adapters.kraken.recovery import recover
 from adapters.kraken.rest import Rest
 from adapters.local_venue import LocalVenue, VenueOptions, generated, serve
 from adapters.local_venue.keys import DEMO_KEY, DEMO_SECRET
@@ -35,11 +36,13 @@ from engine.events import (
 from tests.support.private_client import (
     KEYS,
     Client,
+    client,
     limit,
     order_of,
     rest_of,
     with_client,
 )
+from tests.support.private_words import as_executions, executions
 
 
 def test_an_order_rests_and_is_canceled(tmp_path: Path) -> None:
@@ -189,6 +192,50 @@ def test_no_log_line_of_any_library_holds_a_token_or_key(
     # A long frame is logged with its middle left out: look for pieces.
     for secret in (*tokens, DEMO_KEY, DEMO_SECRET):
         assert [at for at in range(len(secret) - 7) if secret[at : at + 8] in said] == []
+
+
+# ---- what was missed ----
+
+
+def test_an_order_that_ended_while_nobody_listened_is_settled_over_rest(tmp_path: Path) -> None:
+    """Another connection of the account cancels one order and takes with another meanwhile."""
+
+    async def work(venue: LocalVenue, rest: Rest, connected: Client) -> None:
+        account = connected.session.account
+        connected.send("add_order", limit("0.01", "100.0"), order_of(connected, 7, "0.01", "100.0"))
+        connected.send("add_order", limit("0.01", "101.0"), order_of(connected, 8, "0.01", "101.0"))
+        await connected.until(lambda: len(connected.rows(ORDER_ACK)) == 2)
+        since = await rest.time_ns()  # the venue's clock: its market began at a time of its own
+        ask = Decimal((await rest.call("Ticker", pair="XBTUSD"))["XXBTZUSD"]["a"][0])
+        price = (ask * Decimal("1.01")).quantize(Decimal("0.1"))
+        # Deaf from here on: what arrives is thrown away before anyone sees it.
+        connected.line.heard = lambda conn, frame, ts: None  # type: ignore[method-assign]
+        async with client(venue, rest) as other:
+            other.send("cancel_order", {"cl_ord_id": [cl_ord_id_of(7)]})
+            change = {"limit_price": price, "order_qty": Decimal("0.01"), "post_only": False}
+            other.send("amend_order", {"cl_ord_id": cl_ord_id_of(8), **change})
+            await other.until(lambda: len(other.rows(ORDER_CANCELED, ORDER_FILLED)) == 2)
+
+        now = connected.line.stamp()
+        account.lost(now)
+        account.take(as_executions(executions(1, kind="snapshot")), now)
+        assert sorted(each.id for each in account.vanished()) == [7, 8]
+        until = await rest.time_ns() + SECOND
+        names = await rest.names()
+        told = (await recover(rest, names, account, since, until, WallClock())).events()
+        assert (told["ts"] >= now).all()
+        ends = told[np.isin(told["kind"], (ORDER_CANCELED, ORDER_FILLED))]
+        assert sorted(ends[["id", "kind"]].tolist()) == [(7, ORDER_CANCELED), (8, ORDER_FILLED)]
+        fills = told[told["kind"] == ORDER_FILL]
+        # The executions are those that the stream told the other connection.
+        there = other.rows(ORDER_FILL)
+        assert fills[["id", "aux", "qty", "price"]].tolist() == (
+            there[["id", "aux", "qty", "price"]].tolist()
+        )
+        assert (told["qty"][told["kind"] == ORDER_FEE] == other.rows(ORDER_FEE)["qty"]).all()
+        assert account.vanished() == []
+
+    with_client(tmp_path, work)
 
 
 # ---- REST on its own ----
