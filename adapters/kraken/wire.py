@@ -629,8 +629,7 @@ def _checked(make: Callable[[Any], Message]) -> Callable[[Any, bytes], Message]:
     """`make`, once the numbers of the frame are known to be harmless."""
 
     def made(data: Any, frame: bytes) -> Message:
-        if _SUSPECT(frame) is not None:
-            _check(data)
+        _doubt(data, frame)
         return make(data)
 
     return made

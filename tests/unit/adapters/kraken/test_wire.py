@@ -197,5 +197,11 @@ def test_what_is_not_known_is_refused_by_name_and_kept(frame, what):
 def test_a_number_of_a_million_digits_is_refused_at_once():
     """Legal JSON and legal Decimal; whoever makes an integer of it waits for ever."""
     for number in (b"1e999999", b"9" * 100_000, b"0." + b"0" * 100_000 + b"1"):
-        for frame in (BOOK % number, frames.TICKER.replace(b"65972.8", number)):
-            assert isinstance(decode(frame), Refused)
+        for frame in (
+            BOOK % number,
+            frames.TICKER.replace(b"65972.8", number),
+            frames.LEVEL3_UPDATE.replace(b"66560.9", number),
+            frames.FILL.replace(b"10.12445", number),
+            b'{"method":"add_order","success":true,"result":{"x":[%s]}}' % number,
+        ):
+            assert isinstance(decode(frame), Refused), frame[:200]
