@@ -140,8 +140,7 @@ class Core:
             for client in self.clients.values():
                 client.account.feed(burst.events)
             for said in news:
-                for conn in self._topics.get(said.topic, ()):
-                    self.say_market(self.connections[conn], said)
+                self._tell(said)
             for client in self.clients.values():
                 client.settle()
             return
@@ -224,8 +223,7 @@ class Core:
         sym = self._syms[symbol]
         self._tell_engines(INSTRUMENT, sym, STATUS_CODES[status])
         for said in self.market.set_status(sym, status, self.now):
-            for conn in self._topics.get(said.topic, ()):
-                self.say_market(self.connections[conn], said)
+            self._tell(said)
 
     def _tell_engines(self, kind: int, sym: int, code: int) -> None:
         events = empty(1)
@@ -275,6 +273,13 @@ class Core:
         conn.said_wall = self.wall
         self._put(Out(conn.id, conn.endpoint, self.now, said.text, said=said))
 
+    def _tell(self, said: Said) -> None:
+        """Say something to all who subscribed it."""
+        for conn_id in self._topics.get(said.topic, ()):
+            conn = self.connections.get(conn_id)
+            if conn is not None:
+                self.say_market(conn, said)
+
     def drain(self) -> list[Out]:
         """What was said since the last call, in order."""
         out, self.outbox = self.outbox, []
@@ -290,24 +295,47 @@ class Core:
         if not conn.next_heartbeat:
             conn.next_heartbeat = self.wall + int(self.options.heartbeat_s * NS_PER_S)
 
-    def join(self, conn: Connection, topic: Topic) -> None:
+    def join(self, conn: Connection, topic: Topic, snapshot: bool) -> None:
+        """Subscribe: the snapshot now or after its delay, updates only after it."""
         self.start_heartbeats(conn)
         conn.topics[topic] = None
-        self._topics.setdefault(topic, {})[conn.id] = None
-        variants = self._variants.setdefault((topic.channel, topic.sym), [])
-        if topic.variant not in variants:
-            variants.append(topic.variant)
         self.held = False
 
+        def begin() -> None:
+            if topic not in conn.topics or conn.id not in self.connections:
+                return
+            self._topics.setdefault(topic, {})[conn.id] = None
+            variants = self._variants.setdefault((topic.channel, topic.sym), [])
+            if topic.variant not in variants:
+                variants.append(topic.variant)
+            if snapshot:
+                self.say_market(conn, self.market.snapshot(topic, self.now))
+
+        self._after(self.options.snapshot_delay_ms, begin)
+
     def leave(self, conn: Connection, topic: Topic) -> None:
+        """End a subscription; a few updates may be on their way still."""
         conn.topics.pop(topic, None)
-        members = self._topics.get(topic, {})
-        members.pop(conn.id, None)
-        if not members:
-            self._topics.pop(topic, None)
-            variants = self._variants.get((topic.channel, topic.sym), [])
-            if topic.variant in variants:
-                variants.remove(topic.variant)
+
+        def end() -> None:
+            if topic in conn.topics:
+                return  # subscribed again meanwhile
+            members = self._topics.get(topic, {})
+            members.pop(conn.id, None)
+            if not members:
+                self._topics.pop(topic, None)
+                variants = self._variants.get((topic.channel, topic.sym), [])
+                if topic.variant in variants:
+                    variants.remove(topic.variant)
+
+        alive = conn.id in self.connections
+        self._after(self.options.unsubscribe_late_ms if alive else 0.0, end)
+
+    def _after(self, ms: float, act: Callable[[], None]) -> None:
+        if ms:
+            self.later(self.now + int(ms * 1e6), act)
+        else:
+            act()
 
     def sym_of(self, symbol: str) -> int:
         """Row of a v2 symbol; -1 for any other text, XBT/USD among them."""

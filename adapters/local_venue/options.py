@@ -44,6 +44,8 @@ class VenueOptions:
     already_subscribed: str = "Already subscribed"
     not_subscribed: str = "Subscription Not Found"
     one_depth_per_symbol: bool = True
+    snapshot_delay_ms: float = 0.0  # the acknowledgement to the snapshot; observed: about 100
+    unsubscribe_late_ms: float = 0.0  # updates still come so long after the acknowledgement
     instrument_warning: str = "tick_size is deprecated, use price_increment"
     # account
     balances: Mapping[str, Decimal] = field(

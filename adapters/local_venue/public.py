@@ -186,9 +186,7 @@ def _join(
     if twice:
         raise Refusal(core.options.already_subscribed)
     core.say(conn, encode.reply(request.method, request.req_id, result, core.shown, core.shown))
-    core.join(conn, topic)
-    if snap:
-        core.say_market(conn, core.market.snapshot(topic, core.now))
+    core.join(conn, topic, snap)
 
 
 def _level3_budget(core: Core, conn: Connection, symbol: str, depth: int) -> None:

@@ -160,6 +160,27 @@ def test_after_unsubscribe_nothing_comes() -> None:
     assert [] == desk.take()
 
 
+def test_nothing_comes_between_a_late_snapshot_and_its_acknowledgement() -> None:
+    desk = public(*(rows(0.02 * i, level(1, "49990.0", f"{i}.0")) for i in range(1, 20)),
+                  snapshot_delay_ms=100.0)  # fmt: skip
+    [ack] = subscribe(desk, "book", symbol=["BTC/USD"])
+    assert ack["success"] is True
+    desk.go(0.09)
+    assert [] == desk.take()
+    desk.go(0.05)
+    kinds = [each["type"] for each in desk.take()]
+    assert ["snapshot", "update", "update"] == kinds
+
+
+def test_late_updates_come_after_the_acknowledgement_of_unsubscribe() -> None:
+    desk = public(*(rows(0.02 * i, level(1, "49990.0", f"{i}.0")) for i in range(1, 20)),
+                  unsubscribe_late_ms=50.0)  # fmt: skip
+    subscribe(desk, "book", symbol=["BTC/USD"])
+    ask(desk, method="unsubscribe", params={"channel": "book", "symbol": ["BTC/USD"]})
+    desk.go(0.2)
+    assert ["update", "update"] == [each["type"] for each in desk.take()]
+
+
 # ---- channels ----
 
 
