@@ -11,7 +11,7 @@ import typer
 from adapters.cli.options import JsonFlag
 from adapters.cli.output import say, write_json, write_pairs
 from adapters.cli.progress import ProgressReport
-from engine.errors import ConfigError, DataError, RefusedError
+from engine.errors import ConfigError, DataError, RefusedError, VenueError
 
 if TYPE_CHECKING:
     from adapters.kraken.history import Fetch, Plan
@@ -84,7 +84,7 @@ def fetch_trades(
             say(f"going on with the fetch in {folder}.")
         try:
             plan = asyncio.run(_fetch(fetch, url, pair, since_ns, until_ns, quiet))
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, VenueError):
             say(f"{len(fetch.pages()):,} pages are kept in {folder}: the same command goes on.")
             raise
         if until is not None and plan.until_ns != until_ns:

@@ -327,6 +327,15 @@ def _param(value: Any) -> str:
     return f"{value:f}" if isinstance(value, Decimal) else str(value)
 
 
+def _is_untrusted(error: BaseException | None) -> bool:
+    """Did the other side fail to prove who it is? Asking again would not change it."""
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
 def checked_url(url: str) -> str:
     """The base address: Kraken's own, or one on this machine; raises ConfigError for another.
 
@@ -448,7 +457,12 @@ class Rest:
                     parts.append(part)
                 return response.status_code, b"".join(parts)
         except httpx.HTTPError as error:
-            reason = type(error).__name__
+            reason, untrusted = type(error).__name__, _is_untrusted(error)
+        if untrusted:
+            raise VenueError(
+                f"the certificate of {self._url} is not trusted.",
+                "Something stands between here and there; for a local venue name its certificate.",
+            )
         # Outside the except: the client's error holds the request, and with it the key.
         self.core.failed(name, reason, self._clock.now())
 

@@ -33,7 +33,7 @@ def venue_in_a_thread() -> Iterator[LocalVenue]:
     stop = asyncio.Event()
 
     async def run() -> None:
-        market = generated(5, 1200.0, intensity=4.0, level3=False, depth=10)
+        market = generated(5, 800.0, intensity=4.0, level3=False, depth=10)
         async with serve(market, speed=float("inf"), hold=False, record=False) as venue:
             await venue.ended.wait()
             ready.set_result(venue)
@@ -106,23 +106,31 @@ def test_what_the_venue_said_is_in_the_store(
     assert "already has a capture" in capsys.readouterr().err
 
 
-def test_a_killed_fetch_goes_on_where_it_stopped(venue: LocalVenue, tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_a_fetch_that_was_ended_goes_on_where_it_stopped(
+    venue: LocalVenue, tmp_path: Path, how: signal.Signals
+) -> None:
     store = tmp_path / "store"
     pages = store / "_fetch" / "trades-BTC-USD-19700101-000000" / "pages"
     worker = subprocess.Popen(
         [sys.executable, "-m", "adapters.cli.main", *arguments(venue, store)],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     try:
         while worker.poll() is None and not list(pages.glob("0*.json.gz")):
             pass
         assert worker.poll() is None, "it ended before it was killed: nothing was tested"
-        worker.send_signal(signal.SIGKILL)
+        worker.send_signal(how)
+        _, said_last = worker.communicate(timeout=20)
     finally:
         worker.kill()
         worker.wait(20)
+    if how == signal.SIGINT:
+        assert worker.returncode == 130
+        assert "the same command goes on" in said_last
     assert list_captures(store) == [] if (store / "_manifests").exists() else True
 
     assert main(arguments(venue, store, "--quiet")) == 0

@@ -2,12 +2,14 @@
 
 import asyncio
 import logging
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
 import pytest
+import trustme
 
 from adapters.kraken.account import HEALTH_ACCOUNT_SYNCED, cl_ord_id_of
 from adapters.kraken.errors import PrivateStoppedError, RefusedByVenueError
@@ -21,6 +23,7 @@ from adapters.kraken.rest import Rest
 from adapters.local_venue import LocalVenue, VenueOptions, generated, serve
 from adapters.local_venue.keys import DEMO_KEY, DEMO_SECRET
 from engine.clock import WallClock
+from engine.errors import ConfigError, VenueError
 from engine.events import (
     BUY,
     CANCEL_USER,
@@ -298,3 +301,26 @@ def test_a_wrong_key_ends_private_use(tmp_path: Path) -> None:
     with_rest(
         work, tmp_path, Keys(Secret("not-the-key-of-the-venue"), Secret(DEMO_SECRET), "a test")
     )
+
+
+def test_a_certificate_that_is_not_trusted_ends_it_at_once_and_one_that_is_named_is_trusted(
+    tmp_path: Path,
+) -> None:
+    authority = trustme.CA()
+    served = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(served)
+    trusted = ssl.create_default_context()
+    authority.configure_trust(trusted)
+
+    async def main() -> None:
+        async with serve(generated(seed=7), speed=1, ssl=served, warm=False) as venue:
+            assert venue.rest_url.startswith("https://")
+            async with Rest(venue.rest_url) as stranger:
+                with pytest.raises(VenueError, match="is not trusted"):
+                    await stranger.system_status()
+            async with Rest(venue.rest_url, ssl_context=trusted) as friend:
+                assert await friend.system_status() == "online"
+
+    asyncio.run(asyncio.wait_for(main(), 60))
+    with pytest.raises(ConfigError, match="another certificate authority"):
+        Rest(ssl_context=trusted)
