@@ -593,7 +593,8 @@ class MarketFeed:
                 self._pairs[instrument.symbol] = instrument
         moved = [sym for sym, new in changed.items() if not same_steps(new, self._table[sym])]
         self._table = InstrumentTable(changed.get(sym, old) for sym, old in enumerate(self._table))
-        self._grids = [Grid.of(each) for each in self._table]
+        for sym in moved:
+            self._grids[sym] = Grid.of(changed[sym])
         wanted = self._wanted["book"].keys() | self._wanted["level3"].keys()
         self._append([self._pairs.pop(each) for each in sorted(wanted & self._pairs.keys())])
         for sym in moved:
