@@ -44,7 +44,7 @@ TYPES: Final = {
     "trailing-stop": c.STOP_LOSS,
     "trailing-stop-limit": c.STOP_LOSS_LIMIT,
 }
-TIFS: Final = {"gtc": c.GTC, "gtd": c.GTD, "ioc": c.IOC}
+TIFS: Final = {"gtc": c.GTC, "gtd": c.GTD, "ioc": c.IOC, "fok": c.IOC}
 
 _GO_ON: Final = "goes on"  # reason of an order between two children, never told
 REASONS: Final = {
@@ -349,6 +349,10 @@ class Account:
     def place(self, order: Order, t: int) -> str:
         """Bring an order to the market; "" or the error with which it is refused."""
         self.flush()
+        if order.tif == "fok" and not self._fills_whole(order):
+            self.announce(order, t)
+            self.close(order, t, "canceled", "Fill or kill order not filled")
+            return ""
         n_before = len(self.happened)
         error = self._place_child(order, t)
         if self.options.post_only_reject and order.reason == REASONS[e.CANCEL_POST_ONLY]:
@@ -391,6 +395,14 @@ class Account:
             self._children.pop(child, None)
             order.child = 0
         return error
+
+    def _fills_whole(self, order: Order) -> bool:
+        """Do the levels shown up to the limit hold all of the order?"""
+        book = self.market.pairs[order.sym].book
+        i_side = 1 if order.side > 0 else 0
+        levels = book.best(i_side, len(book.keys[i_side]))
+        reach = [q for _, p, q in levels if not order.price or order.side * (order.price - p) >= 0]
+        return sum(reach) >= order.qty
 
     def _crosses(self, order: Order) -> bool:
         """Does a limit order meet what is shown on the other side? A post-only one may not."""

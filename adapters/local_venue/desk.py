@@ -71,6 +71,7 @@ class Wish:
     cl_ord_id: str | None = None
     userref: int | None = None
     sender_sub_id: str | None = None
+    by_rest: bool = False
 
 
 @dataclass
@@ -198,9 +199,11 @@ class Desk:
             return "EOrder:Margin allowance exceeded"
         if wish.reduce_only:
             return "EOrder:Reduce only:No position exists"
-        if wish.time_in_force == "fok" and not self.options.fok_on_websocket:
+        if wish.time_in_force == "fok" and not (wish.by_rest or self.options.fok_on_websocket):
             return f"{INVALID}:timeinforce"
-        if wish.time_in_force not in ("gtc", "gtd", "ioc"):
+        if wish.time_in_force == "fok" and kind not in ("limit", "market"):
+            return f"{INVALID}:timeinforce"
+        if wish.time_in_force not in ("gtc", "gtd", "ioc", "fok"):
             return f"{INVALID}:timeinforce"
         if (wish.time_in_force == "gtd") != (wish.expire_ns != 0):
             return f"{INVALID}:expiretm"
@@ -208,7 +211,9 @@ class Desk:
             return f"{INVALID}:expiretm"
         if wish.effective_ns and not t < wish.effective_ns <= t + MONTH_NS:
             return f"{INVALID}:starttm"
-        if wish.post_only and (kind not in ("limit", "iceberg") or wish.time_in_force == "ioc"):
+        if wish.post_only and (
+            kind not in ("limit", "iceberg") or wish.time_in_force in ("ioc", "fok")
+        ):
             return f"{INVALID}:post only order"
         if kind == "iceberg" and wish.time_in_force == "ioc":
             return f"{INVALID}:timeinforce"

@@ -97,7 +97,7 @@ def wish_of(fields: Mapping[str, Any], symbol: str, now: int, deadline_s: float)
         raise RestError(f"{INVALID}:oflags")
     first, first_type = _price(fields, "price")
     second, second_type = _price(fields, "price2")
-    wish = Wish(symbol, side, order_type)
+    wish = Wish(symbol, side, order_type, by_rest=True)
     if order_type in ("limit", "iceberg"):
         wish.limit_price = first
         if first is not None and first_type != "static":

@@ -170,6 +170,16 @@ def test_ioc_leaves_nothing_behind() -> None:
     assert ["pending_new", "new", "canceled"] == kinds(desk.reports(frames))
 
 
+def test_fill_or_kill_is_an_option_on_the_stream() -> None:
+    desk = following(fok_on_websocket=True, balances={"USD": Decimal(100_000), "ETH": Decimal(1)})
+    wish = {"order_type": "limit", "side": "buy", "symbol": "ETH/USD", "limit_price": 2501.0,
+            "time_in_force": "fok"}  # fmt: skip
+    killed = desk.reports(desk.request("add_order", order_qty=10.5, **wish))
+    assert ["pending_new", "canceled"] == kinds(killed)
+    filled = desk.reports(desk.request("add_order", order_qty=1.5, **wish))
+    assert ["pending_new", "new", "trade", "filled"] == kinds(filled)
+
+
 def test_good_till_date_expires() -> None:
     desk = following()
     desk.limit("buy", 49000.0, 0.01, time_in_force="gtd", expire_time="2026-01-01T00:00:05Z")
