@@ -30,8 +30,10 @@ from engine.config import (
 from engine.core.params import timer_grid_ns
 from engine.core.records import TABLES
 from engine.core.state import SYMBOLS_MAX, make_core
-from engine.errors import ConfigError, DataError, StorageError
+from engine.errors import ConfigError, DataError, MismatchError, StorageError
+from engine.events import BOOK_LEVEL, MESSAGE_END, VERIFIED
 from engine.flow.advance import make_link
+from engine.flow.books import CHECKSUM_RIGHT, CHECKSUM_WRONG, FINE, follow_books, make_books
 from engine.flow.driver import World, drive
 from engine.flow.recorder import Recorder
 from engine.flow.window import DepthWindow
@@ -171,6 +173,41 @@ def prepare(
     return Prepared(profile, capture, instruments, batches, families, config_hash(profile, digests))
 
 
+class _Checked:
+    """The events of a replay, once their books have been followed by somebody else.
+
+    The core keeps books and asks nobody; this computes every checksum that the capture calls
+    verified again, and stops the replay at the first that does not match.
+    """
+
+    def __init__(self, prepared: Prepared) -> None:
+        self._prepared = prepared
+        facts = prepared.capture.manifest.channels.get("book")
+        known = prepared.instruments.symbols
+        depths = {} if facts is None else facts.depths
+        self._books = make_books(
+            prepared.instruments, {each: depth for each, depth in depths.items() if each in known}
+        )
+        self.n_verified = 0
+
+    def batches(self) -> Iterator[np.ndarray]:
+        for rows in self._prepared.batches():
+            i, finding, stated, found = follow_books(self._books, rows, 0, True)
+            while finding != FINE:
+                if finding in (CHECKSUM_WRONG, CHECKSUM_RIGHT):
+                    symbol = self._prepared.instruments[int(rows["sym"][i])].symbol
+                    raise MismatchError(
+                        f"the {symbol} book after event {int(rows['seq'][i])} has checksum "
+                        f"{found}, the capture says {stated}.",
+                        "`kapitaalbot data check` names the first defect of the store.",
+                    )
+                i, finding, stated, found = follow_books(self._books, rows, i + 1, True)
+            closes = np.where(rows["kind"] == MESSAGE_END, rows["id"], rows["kind"])
+            verified = (closes == BOOK_LEVEL) & (rows["flags"] & VERIFIED != 0)
+            self.n_verified += int(verified.sum())
+            yield rows
+
+
 def _write_json(path: Path, value: Any) -> None:
     try:
         with tempfile.NamedTemporaryFile(
@@ -211,13 +248,16 @@ def replay(
     overrides: Mapping[str, Any] | None = None,
     record: bool = True,
     progress: Callable[[int, int, int], None] | None = None,
+    verify: bool = False,
 ) -> Replayed:
     """Replay a profile through the whole pipeline and write its run folder.
 
     profile : a Profile, or the path of one; plugins : user families (engine.plugins.family)
     overrides : nested keys that win over the profile's; record : False writes no folder
     progress : called with (events done, events in all, ts of the newest)
-    raises ConfigError, DataError, StorageError, InvariantError; a failed run leaves no tables
+    verify : compute the checksum of every book message again, on the way
+    raises ConfigError, DataError, StorageError, InvariantError, MismatchError (a checksum); a
+        failed run leaves no tables
     """
     if isinstance(profile, str | Path):
         profile = read_config(profile, overrides)
@@ -237,9 +277,10 @@ def replay(
             return TableWriter(folder, name, dtype, columns)
 
     recorder = Recorder(make_sink, summary.observe)
+    checked = _Checked(prepared) if verify else None
     try:
         result = drive(
-            prepared.batches(),
+            prepared.batches() if checked is None else checked.batches(),
             world,
             recorder,
             None if progress is None else lambda n, ts: progress(n, n_events, ts),
@@ -277,6 +318,8 @@ def replay(
             glob, result.first_ts, result.last_ts, result.n_events, int(profile.run.cash)
         ),
     }
+    if checked is not None:
+        manifest["checksums_verified"] = checked.n_verified
     if folder is not None:
         _write_json(folder / "manifest.json", manifest)
     return Replayed(folder, manifest)

@@ -41,6 +41,9 @@ def replay(
     record: Annotated[
         bool, typer.Option("--record/--no-record", help="Write the run's folder.")
     ] = True,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Compute every book's checksum again on the way.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No talk on stderr.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
@@ -60,7 +63,7 @@ def replay(
 
     warm_if_cold(None if quiet else say)
     with ProgressReport("replay", quiet=quiet) as shown:
-        run = replay_profile(config, record=record, progress=shown.update)
+        run = replay_profile(config, record=record, progress=shown.update, verify=verify)
     if as_json:
         write_json("run.replay", _facts(run.folder, run.manifest))
         return
@@ -69,9 +72,10 @@ def replay(
 
 def _facts(folder: Path | None, manifest: dict[str, Any]) -> dict[str, Any]:
     kept = ("name", "mode", "digest", "config_hash", "seconds", "started", "summary")
-    return {"folder": None if folder is None else str(folder)} | {
-        key: manifest[key] for key in kept
-    }
+    facts = {key: manifest[key] for key in kept}
+    if "checksums_verified" in manifest:
+        facts["checksums_verified"] = manifest["checksums_verified"]
+    return {"folder": None if folder is None else str(folder)} | facts
 
 
 def _print_summary(folder: Path | None, manifest: dict[str, Any], record: bool = True) -> None:
@@ -92,7 +96,10 @@ def _print_summary(folder: Path | None, manifest: dict[str, Any], record: bool =
         if len(rows) > BLOCKERS_SHOWN and folder is not None:
             write(f"and {len(rows) - BLOCKERS_SHOWN} more: kapitaalbot run blockers {folder}")
     write()
-    write_pairs([("digest", manifest["digest"]), ("folder", _place(folder, record))])
+    ends = [("digest", manifest["digest"]), ("folder", _place(folder, record))]
+    if "checksums_verified" in manifest:
+        ends.insert(0, ("checksums", f"{manifest['checksums_verified']:,} right again, 0 wrong"))
+    write_pairs(ends)
 
 
 def _place(folder: Path | None, record: bool) -> str:
