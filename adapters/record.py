@@ -34,7 +34,7 @@ from adapters.parquet.seal import Recovered, drop_log, recover_part, seal_log
 from adapters.parquet.store import Store, is_store
 from engine.clock import Clock, Stopwatch, WallClock, utc_stamp, utc_text
 from engine.errors import DataError, RefusedError, StorageError
-from engine.flow.files import Lock
+from engine.flow.files import LOCAL_FILES, Files, Lock
 from engine.flow.log import check_log, is_log
 from engine.version import VERSION
 
@@ -302,6 +302,7 @@ def record(
     clock: Clock | None = None,
     disk_free_min: int = DISK_FREE_MIN,
     rows_max: int = ROWS_MAX,
+    files: Files = LOCAL_FILES,
     talk: Talk = lambda _: None,
     progress: Progress | None = None,
 ) -> Recorded:
@@ -331,6 +332,7 @@ def record(
             on_part=sealer.put,
             rows_max=rows_max,
             raw=raw,
+            files=files,
         )
         capture = Capture(config, keeper, random.Random(seed).random, lineage)
         watch = _Watch(capture, keeper, sealer, folder, clock, disk_free_min, progress)

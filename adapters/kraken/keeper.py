@@ -1,8 +1,8 @@
 """How do captured events reach the disk without holding the feed up? One thread that only writes.
 
 Events go to the event log of the current part; remarks on them (why a gap, which verdict) and, if
-wanted, the raw frames go to files beside it. The queue before the thread is bounded: `room` says
-whether more may come, and whoever finds none must say what it threw away. Left out: what is
+wanted, the raw frames go to files beside it. The queue before the thread is bounded: `full` says
+that nothing more may come, and whoever throws something away must say so. Left out: what is
 written (capture.py), sealing parts into the cold store (adapters/parquet/seal.py).
 
 Layout below the folder of a store's capture:
@@ -103,9 +103,14 @@ class Keeper:
         return self._raw
 
     @property
-    def room(self) -> int:
-        """How many more rows may wait."""
-        return self._rows_max - self.n_waiting
+    def full(self) -> bool:
+        """Nothing more may come; what is on its way already still finds room."""
+        return self.n_waiting * 20 >= self._rows_max * 19
+
+    @property
+    def calm(self) -> bool:
+        """Half of the room is free again."""
+        return self.n_waiting * 2 <= self._rows_max
 
     @property
     def n_waiting(self) -> int:

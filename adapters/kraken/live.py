@@ -26,7 +26,6 @@ from engine.errors import ClockError, KapitaalbotError, SecretError
 TICK_S: Final = 0.1
 TURN_FRAMES: Final = 256  # taken before the sockets are looked at again
 INBOX_BYTES: Final = 256 << 20
-ROWS_FREE: Final = 100_000  # the keeper needs so much room before anything is taken again
 CLOCK_BACK_MAX: Final = 60 * SECOND
 TOKEN_AGAIN_NS: Final = 10 * SECOND
 
@@ -181,13 +180,12 @@ class _Hub:
                 self.capture.stop(ts)
             self.capture.stats.decode_lag_ns = max(0, self._last - ts)
         self.capture.hand_over()
-        if self.keeper.room < ROWS_FREE:
-            self._full = True
+        self._full |= self.keeper.full
         self._carry_out()
 
     def _make_room(self, now: int) -> None:
         """Take frames again once half of what waited is gone, and say what was thrown away."""
-        if not self._full or self._bytes > INBOX_BYTES // 2 or self.keeper.room < 2 * ROWS_FREE:
+        if not self._full or self._bytes > INBOX_BYTES // 2 or not self.keeper.calm:
             return
         self._full = False
         for conn, (n, since) in self._dropped.items():
