@@ -177,6 +177,7 @@ class FamilySection(Section):
     net_min_bps: float = Field(0.0, description="added to readiness.net_min_bps (bps)")
     regimes: tuple[str, ...] | None = Field(None, description="regimes in which it may enter")
     taker: bool | None = Field(None, description="may take liquidity")
+    tod: bool = Field(False, description="moves scale with the usual tradability of the hour")
     params: dict[str, float] = Field(default_factory=dict, description="its own parameters")
 
 
@@ -456,6 +457,7 @@ def _fill_family(row: Any, code: int, family: FamilySection, plugins: tuple[Any,
         row["family_half_life_s"][code] = family.half_life_s
     if family.taker is not None:
         row["family_taker"][code] = int(family.taker)
+    row["family_tod"][code] = int(family.tod)
     if family.regimes is not None:
         allowed = {each.upper() for each in family.regimes}
         for regime, name in REGIME_NAMES.items():

@@ -53,14 +53,16 @@ from engine.core.columns import (
     OUT_REASON,
     OUT_SD_BPS,
 )
-from engine.core.records import REASONS
-from engine.core.regime import REGIME_NAMES, REGIME_UNKNOWN
-from engine.core.routes import FAMILY_NAMES, FAMILY_PLUGIN, N_PLUGINS
-from engine.core.theses import (
+from engine.core.families.contract import (
     N_OWN_PARAMS,
     P_HALF_LIFE_S,
     P_MAKER_FEE_BPS,
     P_TAKER_FEE_BPS,
+)
+from engine.core.records import REASONS
+from engine.core.regime import REGIME_NAMES, REGIME_UNKNOWN
+from engine.core.routes import FAMILY_NAMES, FAMILY_PLUGIN, N_PLUGINS
+from engine.core.theses import (
     ask_thesis,
     no_family,
 )

@@ -190,6 +190,11 @@ FEATURES: Final[tuple[Feature, ...]] = (
     Feature("score_density", "0..1", 1, "notional near the touch, for `edge_score`"),
     Feature("score_refill", "0..1", 1, "refill of emptied levels, for `edge_score`"),
     Feature("edge_score", "0..1", 1, "their weighted mean: microstructure worth of the symbol"),
+    # levels of the price, for the families
+    *_windowed("high_bps", "bps", 2, "highest sampled mid above mid"),
+    *_windowed("low_bps", "bps", 2, "mid above the lowest sampled mid"),
+    Feature("prior_high_40", "ticks", 60, "highest high of the 40 full candles before the last 20"),
+    Feature("prior_low_40", "ticks", 60, "lowest low of them"),
 )
 
 # The first of them need the tape and the book only, and are computed by features.py.

@@ -14,6 +14,7 @@ import numpy as np
 
 from engine.book import book_best, book_next, book_qty
 from engine.core.columns import FEATURE_INDEX, FEATURES, N_WINDOWS, WINDOWS_S
+from engine.core.levels import level_features
 from engine.core.tape import (
     A_X,
     A_XX,
@@ -387,6 +388,7 @@ def compute_features(symbol, now):
         _trade_features(features, observations, tape)
         _sample_features(features, observations, tape)
         _candle_features(features, observations, tape)
+    level_features(features, observations, tape)
     if symbol["book_ts"] > 0:
         features[F_BOOK_AGE] = float(now - symbol["book_ts"]) / SECOND_NS
         observations[F_BOOK_AGE] = 1

@@ -399,6 +399,7 @@ FAMILY_FIELDS: Final = (
     ("family_net_min_bps", "<f8", (N_FAMILIES,)),  # added to readiness.net_min_bps
     ("family_tape", "<i8", (N_FAMILIES,)),  # 1: needs fresh trades
     ("family_taker", "<i8", (N_FAMILIES,)),  # 1: may take liquidity
+    ("family_tod", "<i8", (N_FAMILIES,)),  # 1: moves scale with the hour of the week
     ("regime_allows", "<i8", (N_FAMILIES, N_REGIMES)),
     ("horizon_enabled", "<i8", (N_HORIZONS,)),
     ("n_fee_tiers", "<i8"),

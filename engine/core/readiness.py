@@ -31,7 +31,7 @@ from engine.core.records import (
     THIN_TOUCH,
 )
 from engine.core.regime import REGIME_CHAOS, REGIME_LOW_LIQUIDITY, REGIME_UNKNOWN
-from engine.core.routes import ENTRY_TAKE, FAMILY_MARKET_MAKING, N_FAMILIES
+from engine.core.routes import ENTRY_TAKE, FAMILY_MARKET_MAKING, FAMILY_SCALPING, N_FAMILIES
 from engine.events import EPOCH_VALID
 from engine.instruments import STATUS_LIMIT_ONLY, STATUS_ONLINE, STATUS_POST_ONLY
 from engine.jit import kernel
@@ -138,6 +138,8 @@ def route_blocker(row, symbol, params, code, side, wanted_qty, now):
         return MOVE_TOO_SMALL
     if not row["net_bps"] > net_threshold_bps(params, family):
         return COSTS_EXCEED_MOVE
+    if family == FAMILY_SCALPING and params["costs_exit_maker_share"] < 1.0:
+        return EXIT_INFEASIBLE  # both legs of a scalp must rest
     drag = row["exit_drag_bps"]
     if drag > params["readiness_exit_drag_max_bps"]:
         return EXIT_INFEASIBLE

@@ -12,7 +12,7 @@ import numpy as np
 
 from engine.jit import kernel
 
-# --- families: the full list of the inventory; theses.py says which are built --------------------
+# --- families: the full list of the inventory; theses.py has the table --------------------
 FAMILY_MARKET_MAKING: Final = 1
 FAMILY_GRID: Final = 2
 FAMILY_SCALPING: Final = 3
@@ -46,7 +46,9 @@ FAMILY_NAMES: Final[dict[int, str]] = {
     FAMILY_VWAP_REVERSION: "vwap_reversion",
     **{FAMILY_PLUGIN + i: f"plugin_{i}" for i in range(N_PLUGINS)},
 }
-BUILT_FAMILIES: Final = (
+BUILT_FAMILIES: Final = tuple(code for code in FAMILY_NAMES if code < FAMILY_PLUGIN)
+# Enabled where a profile says nothing; the others trade only where it names them.
+DEFAULT_FAMILIES: Final = (
     FAMILY_MARKET_MAKING,
     FAMILY_MEAN_REVERSION,
     FAMILY_MOMENTUM,

@@ -13,6 +13,12 @@ from typing import Final, NamedTuple
 from engine.core.columns import FEATURE_INDEX, N_FAMILY_PARAMS, N_FEATURES, OUT_MOVE_BPS
 from engine.core.costs import fee_rates, market_costs
 from engine.core.edge import E6_PER_BPS, clear_economics, entry_price, route_economics
+from engine.core.families.contract import (
+    P_HALF_LIFE_S,
+    P_MAKER_FEE_BPS,
+    P_TAKER_FEE_BPS,
+)
+from engine.core.families.overlay import scale_by_hour
 from engine.core.readiness import net_threshold_bps, route_blocker
 from engine.core.records import (
     LOST_TO_BETTER,
@@ -32,7 +38,9 @@ from engine.core.routes import (
     route_key,
 )
 from engine.core.rows import claim_row
-from engine.core.theses import P_HALF_LIFE_S, P_MAKER_FEE_BPS, P_TAKER_FEE_BPS, ask_thesis
+from engine.core.theses import (
+    ask_thesis,
+)
 from engine.jit import kernel
 from engine.numerics import integer
 
@@ -40,6 +48,7 @@ STREAM_CANDIDATES: Final = 101  # stream of the counter-based generator: which c
 
 _HORIZON: Final = FEATURE_INDEX["horizon"]
 _INVENTORY: Final = FEATURE_INDEX["inventory"]
+_TOD: Final = FEATURE_INDEX["tod_multiplier"]
 
 
 class Selection(NamedTuple):
@@ -180,6 +189,8 @@ def select_routes(core, i, now, reference_qty):
                 continue
             features[_HORIZON] = float(HORIZON_ARRAY[i_horizon])
             thesis_code = ask_thesis(family, features, core.family_params, out, core.plugins)
+            if thesis_code == OK and params["family_tod"][family] == 1:
+                scale_by_hour(out, features[_TOD])
             side = 1
             if thesis_code == OK and out[OUT_MOVE_BPS] < 0.0:
                 side = -1

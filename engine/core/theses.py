@@ -11,13 +11,12 @@ docs/formulas-economics.md derives every formula used here.
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 
 from engine.core.columns import (
     FEATURE_INDEX,
-    N_FAMILY_PARAMS,
     N_OUT,
     OUT_ACTIVE,
     OUT_CONFIDENCE,
@@ -28,38 +27,42 @@ from engine.core.columns import (
     OUT_SD_BPS,
 )
 from engine.core.edge import decay
+from engine.core.families import breakout as breakouts
+from engine.core.families import reversion as reversions
+from engine.core.families.breakout import atr_breakout, breakout, ignition, pullback
+from engine.core.families.contract import (
+    P_HALF_LIFE_S,
+    P_MAKER_FEE_BPS,
+    FamilyCard,
+    FamilyDefaults,
+    FamilyParameter,
+    answer,
+    horizon_sd_bps,
+    slot_of,
+)
+from engine.core.families.reversion import fade, grid, scalping, sweep, vwap_reversion
 from engine.core.records import NOT_ENOUGH_HISTORY, OK, THESIS_INACTIVE, THESIS_INVALID
 from engine.core.regime import REGIME_HIGH_VOLATILITY, REGIME_RANGE, REGIME_TREND
 from engine.core.routes import (
     BUILT_FAMILIES,
+    FAMILY_ATR_BREAKOUT,
+    FAMILY_BREAKOUT,
+    FAMILY_FADE,
+    FAMILY_GRID,
+    FAMILY_IGNITION,
     FAMILY_MARKET_MAKING,
     FAMILY_MEAN_REVERSION,
     FAMILY_MOMENTUM,
     FAMILY_ORDER_FLOW,
     FAMILY_PLUGIN,
+    FAMILY_PULLBACK,
+    FAMILY_SCALPING,
+    FAMILY_SWEEP,
+    FAMILY_VWAP_REVERSION,
     TAPE_FAMILIES,
 )
 from engine.jit import function_value, kernel
-from engine.numerics import INFINITY, NAN, canonical, clip, normal_cdf, sqrt
-
-# --- parameters of the families ------------------------------------------------------------------
-# The last slots belong to the caller: numbers a thesis may want and features cannot know.
-P_MAKER_FEE_BPS: Final = N_FAMILY_PARAMS - 3
-P_TAKER_FEE_BPS: Final = N_FAMILY_PARAMS - 2
-P_HALF_LIFE_S: Final = N_FAMILY_PARAMS - 1
-N_OWN_PARAMS: Final = N_FAMILY_PARAMS - 3
-
-
-class FamilyParameter(NamedTuple):
-    """One number of a family: name, default, bounds, unit, meaning. Its place is its slot."""
-
-    name: str
-    default: float
-    low: float
-    high: float
-    unit: str
-    doc: str
-
+from engine.numerics import INFINITY, canonical, log, normal_cdf
 
 FAMILY_PARAMETERS: Final[dict[int, tuple[FamilyParameter, ...]]] = {
     FAMILY_MARKET_MAKING: (
@@ -76,6 +79,10 @@ FAMILY_PARAMETERS: Final[dict[int, tuple[FamilyParameter, ...]]] = {
         FamilyParameter("inventory_full", 1000.0, 1e-9, 1e12, "quote", "inventory that counts as full"),
         FamilyParameter("invalidation_sd", 2.0, 0.01, 100.0, "sd",
                         "adverse move beyond the half spread that disproves it"),
+        FamilyParameter("risk_aversion", 0.0, 0.0, 100.0, "1/bps",
+                        "Avellaneda-Stoikov: price of a full inventory's variance; 0: off"),
+        FamilyParameter("arrival_decay", 0.0, 0.0, 100.0, "1/bps",
+                        "Avellaneda-Stoikov: fall of the fill rate with distance; 0: no least spread"),
     ),
     FAMILY_MEAN_REVERSION: (
         FamilyParameter("z_min", 2.0, 0.0, 100.0, "sd", "least distance of mid from its mean"),
@@ -104,28 +111,63 @@ FAMILY_PARAMETERS: Final[dict[int, tuple[FamilyParameter, ...]]] = {
         FamilyParameter("invalidation_sd", 1.5, 0.01, 100.0, "sd",
                         "adverse move, in sd of the horizon, that disproves it"),
     ),
+    **breakouts.PARAMETERS,
+    **reversions.PARAMETERS,
 }  # fmt: skip
 
-# Half-life of the signal in seconds where the family does not measure it; may take liquidity;
-# regimes in which it trades. UNKNOWN never trades, LOW_LIQUIDITY and CHAOS only if a profile asks.
-_DEFAULTS: Final = {
-    FAMILY_MARKET_MAKING: (30.0, 0, (REGIME_RANGE,)),
-    FAMILY_MEAN_REVERSION: (120.0, 0, (REGIME_RANGE,)),
-    FAMILY_MOMENTUM: (300.0, 1, (REGIME_TREND, REGIME_HIGH_VOLATILITY)),
-    FAMILY_ORDER_FLOW: (10.0, 1, (REGIME_RANGE, REGIME_TREND, REGIME_HIGH_VOLATILITY)),
+# UNKNOWN never trades, LOW_LIQUIDITY and CHAOS only if a profile asks.
+_DEFAULTS: Final[dict[int, FamilyDefaults]] = {
+    FAMILY_MARKET_MAKING: FamilyDefaults(30.0, 0, (REGIME_RANGE,), 1),
+    FAMILY_MEAN_REVERSION: FamilyDefaults(120.0, 0, (REGIME_RANGE,), 1),
+    FAMILY_MOMENTUM: FamilyDefaults(300.0, 1, (REGIME_TREND, REGIME_HIGH_VOLATILITY), 1),
+    FAMILY_ORDER_FLOW: FamilyDefaults(
+        10.0, 1, (REGIME_RANGE, REGIME_TREND, REGIME_HIGH_VOLATILITY), 1
+    ),
+    **breakouts.DEFAULTS,
+    **reversions.DEFAULTS,
+}
+
+# What each family lives on: docs/families.md, held by tests.
+FAMILY_CARDS: Final[dict[int, FamilyCard]] = {
+    FAMILY_MARKET_MAKING: FamilyCard(
+        ("spread_bps", "queue_wait_bid", "microprice_bps", "inventory", "vol_bps_1m"),
+        "parameter, 30 s",
+        "stop beyond the half spread; inventory lowers the next quote; time",
+        "Avellaneda, Stoikov 2008, 'High-frequency trading in a limit order book'; Stoikov 2018",
+    ),
+    FAMILY_MEAN_REVERSION: FamilyCard(
+        ("mean_z", "mean_bps", "reversion_half_life", "vol_bps_1m"),
+        "fitted: reversion_half_life",
+        "stop where the deviation grows on; time",
+        "Uhlenbeck, Ornstein 1930",
+    ),
+    FAMILY_MOMENTUM: FamilyCard(
+        ("drift_t_15m", "return_bps_15m", "flow_imbalance_5m", "atr_bps", "vol_bps_1m"),
+        "parameter, 300 s",
+        "stop some ATR below; trail; time",
+        "Moskowitz, Ooi, Pedersen 2012, 'Time series momentum'; Garleanu, Pedersen 2013",
+    ),
+    FAMILY_ORDER_FLOW: FamilyCard(
+        ("ofi", "ofi_slope", "vol_bps_1m"),
+        "parameter, 10 s",
+        "stop in sd of the horizon; time",
+        "Cont, Kukanov, Stoikov 2014, 'The price impact of order book events'",
+    ),
+    **breakouts.CARDS,
+    **reversions.CARDS,
 }
 
 
 def default_families(params: np.ndarray) -> None:
     """Fill the family_* arrays, regime_allows and horizon_enabled of PARAMS[1] with defaults."""
     row = params[0]
-    for name in ("enabled", "params", "half_life_s", "net_min_bps", "tape", "taker"):
+    for name in ("enabled", "params", "half_life_s", "net_min_bps", "tape", "taker", "tod"):
         row[f"family_{name}"][:] = 0
     row["regime_allows"][:] = 0
     row["horizon_enabled"][:] = 1
     for family in BUILT_FAMILIES:
-        half_life_s, taker, regimes = _DEFAULTS[family]
-        row["family_enabled"][family] = 1
+        half_life_s, taker, regimes, enabled = _DEFAULTS[family]
+        row["family_enabled"][family] = enabled
         row["family_half_life_s"][family] = half_life_s
         row["family_tape"][family] = int(family in TAPE_FAMILIES)
         row["family_taker"][family] = taker
@@ -136,7 +178,7 @@ def default_families(params: np.ndarray) -> None:
 
 
 def _slot(family: int, name: str) -> int:
-    return [each.name for each in FAMILY_PARAMETERS[family]].index(name)
+    return slot_of(FAMILY_PARAMETERS[family], name)
 
 
 _MM_SPREAD_MIN: Final = _slot(FAMILY_MARKET_MAKING, "spread_min_bps")
@@ -147,6 +189,8 @@ _MM_SKEW_SHARE: Final = _slot(FAMILY_MARKET_MAKING, "skew_share")
 _MM_INVENTORY_SKEW: Final = _slot(FAMILY_MARKET_MAKING, "inventory_skew_bps")
 _MM_INVENTORY_FULL: Final = _slot(FAMILY_MARKET_MAKING, "inventory_full")
 _MM_INVALIDATION: Final = _slot(FAMILY_MARKET_MAKING, "invalidation_sd")
+_MM_RISK: Final = _slot(FAMILY_MARKET_MAKING, "risk_aversion")
+_MM_ARRIVAL: Final = _slot(FAMILY_MARKET_MAKING, "arrival_decay")
 _MR_Z_MIN: Final = _slot(FAMILY_MEAN_REVERSION, "z_min")
 _MR_HALF_LIFE_MAX: Final = _slot(FAMILY_MEAN_REVERSION, "half_life_max")
 _MR_MEAN_HALF_LIFE: Final = _slot(FAMILY_MEAN_REVERSION, "mean_half_life_s")
@@ -162,14 +206,10 @@ _OF_INVALIDATION: Final = _slot(FAMILY_ORDER_FLOW, "invalidation_sd")
 
 # --- positions of the features used ----------------------------------------------------------------
 _HORIZON: Final = FEATURE_INDEX["horizon"]
-_TICK: Final = FEATURE_INDEX["tick_bps"]
 _SPREAD: Final = FEATURE_INDEX["spread_bps"]
 _MICROPRICE: Final = FEATURE_INDEX["microprice_bps"]
 _QUEUE_WAIT_BID: Final = FEATURE_INDEX["queue_wait_bid"]
 _INVENTORY: Final = FEATURE_INDEX["inventory"]
-_VOL_1M: Final = FEATURE_INDEX["vol_bps_1m"]
-_VOL_5M: Final = FEATURE_INDEX["vol_bps_5m"]
-_VOL_15M: Final = FEATURE_INDEX["vol_bps_15m"]
 _MEAN: Final = FEATURE_INDEX["mean_bps"]
 _MEAN_Z: Final = FEATURE_INDEX["mean_z"]
 _REVERSION: Final = FEATURE_INDEX["reversion_half_life"]
@@ -184,38 +224,19 @@ _OFI: Final = FEATURE_INDEX["ofi"]
 _OFI_SLOPE: Final = FEATURE_INDEX["ofi_slope"]
 
 LN2: Final = 0.6931471805599453
-CONFIDENCE_MIN: Final = 0.01  # never certain, in either direction
 _OFI_SPAN_S: Final = 10.0  # what the fitted slope predicts
 
 
 @kernel
-def horizon_sd_bps(features):
-    """Standard deviation of the mid's move over features["horizon"], in bps; NAN if unknown.
+def least_spread_bps(risk, sd, arrival_decay):
+    """Avellaneda-Stoikov's spread around the reservation price, in bps; 0 where it is off.
 
-    The realised volatility of the shortest window that covers the horizon, scaled by the square
-    root of time, and at least half a tick: a mid that has not moved yet is not a riskless one.
+    risk : float64, 1/bps; sd : float64, bps over the horizon; arrival_decay : float64, 1/bps
+    Source: Avellaneda, Stoikov 2008, eq. (30): gamma sigma^2 (T - t) + 2/gamma ln(1 + gamma/k).
     """
-    horizon = features[_HORIZON]
-    if horizon <= 60.0:
-        vol = features[_VOL_1M] * sqrt(horizon / 60.0)
-    elif horizon <= 300.0:
-        vol = features[_VOL_5M] * sqrt(horizon / 300.0)
-    else:
-        vol = features[_VOL_15M] * sqrt(horizon / 900.0)
-    if not vol >= 0.0:
-        return NAN
-    floor = 0.5 * features[_TICK]
-    return vol if vol > floor else floor
-
-
-@kernel
-def _answer(out, move, sd, confidence, invalidation, half_life):
-    out[OUT_ACTIVE] = 1.0
-    out[OUT_MOVE_BPS] = move
-    out[OUT_SD_BPS] = sd
-    out[OUT_CONFIDENCE] = clip(confidence, CONFIDENCE_MIN, 1.0 - CONFIDENCE_MIN)
-    out[OUT_INVALIDATION_BPS] = invalidation
-    out[OUT_HALF_LIFE_S] = half_life
+    if risk <= 0.0 or arrival_decay <= 0.0:
+        return 0.0
+    return risk * sd * sd + 2.0 / risk * log(1.0 + risk / arrival_decay)
 
 
 @kernel
@@ -223,8 +244,9 @@ def market_making(features, params, out):
     """Earn the spread: the move is only the microprice's lean minus the inventory's.
 
     Active when the spread pays two maker fees and the queue is short; the half spread itself is
-    earned in the cost stack. Source: Stoikov 2018 (microprice); Avellaneda, Stoikov 2008
-    (reservation price falls with inventory), linear in inventory here.
+    earned in the cost stack. The reservation price is below mid by q x gamma x sigma^2 x h, with q
+    in full inventories, and by a share that does not depend on volatility.
+    Source: Stoikov 2018 (microprice); Avellaneda, Stoikov 2008, eq. (29) and (30).
     """
     spread = features[_SPREAD]
     wait = features[_QUEUE_WAIT_BID]
@@ -237,11 +259,15 @@ def market_making(features, params, out):
     spread_min = 2.0 * params[_MM_FEE_COVER] * params[P_MAKER_FEE_BPS] + params[_MM_MARGIN]
     if spread < spread_min or spread < params[_MM_SPREAD_MIN] or wait > params[_MM_WAIT_MAX]:
         return
+    risk = params[_MM_RISK]
+    if spread < least_spread_bps(risk, sd, params[_MM_ARRIVAL]):
+        return
     full = inventory / params[_MM_INVENTORY_FULL]
     move = params[_MM_SKEW_SHARE] * lean - params[_MM_INVENTORY_SKEW] * full
+    move -= full * risk * sd * sd
     half_spread = 0.5 * spread
     size = -move if move < 0.0 else move
-    _answer(
+    answer(
         out,
         move,
         sd,
@@ -277,7 +303,7 @@ def mean_reversion(features, params, out):
     move = -deviation * own_share * (1.0 - decay(horizon, half_life))
     deviation_sd = deviation / z
     distance = -move if move < 0.0 else move
-    _answer(
+    answer(
         out,
         move,
         sd,
@@ -321,7 +347,7 @@ def momentum(features, params, out):
     half_life = params[P_HALF_LIFE_S]
     lasting = half_life / LN2 * (1.0 - decay(features[_HORIZON], half_life))
     move = drift * lasting * (1.0 - 1.0 / (t * t)) + direction * params[_MO_VOL_SHARE] * sd
-    _answer(
+    answer(
         out,
         move,
         sd,
@@ -356,7 +382,7 @@ def order_flow(features, params, out):
         return
     move = slope * ofi * (1.0 - decay(features[_HORIZON], half_life)) / span
     distance = -move if move < 0.0 else move
-    _answer(
+    answer(
         out,
         move,
         sd,
@@ -402,6 +428,24 @@ def ask_thesis(family, features, family_params, out, plugins):
         momentum(features, family_params, out)
     elif family == FAMILY_ORDER_FLOW:
         order_flow(features, family_params, out)
+    elif family == FAMILY_PULLBACK:
+        pullback(features, family_params, out)
+    elif family == FAMILY_BREAKOUT:
+        breakout(features, family_params, out)
+    elif family == FAMILY_ATR_BREAKOUT:
+        atr_breakout(features, family_params, out)
+    elif family == FAMILY_IGNITION:
+        ignition(features, family_params, out)
+    elif family == FAMILY_GRID:
+        grid(features, family_params, out)
+    elif family == FAMILY_SCALPING:
+        scalping(features, family_params, out)
+    elif family == FAMILY_FADE:
+        fade(features, family_params, out)
+    elif family == FAMILY_SWEEP:
+        sweep(features, family_params, out)
+    elif family == FAMILY_VWAP_REVERSION:
+        vwap_reversion(features, family_params, out)
     elif family >= FAMILY_PLUGIN:
         plugins[family - FAMILY_PLUGIN](features, family_params, out)
     for i in range(N_OUT):

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 from engine.config import make_params, make_profile
+from engine.core.families.contract import P_HALF_LIFE_S, P_MAKER_FEE_BPS, P_TAKER_FEE_BPS
 from engine.core.params import default_params
 from engine.core.regime import REGIME_NAMES, REGIME_RANGE, REGIME_TREND
 from engine.core.routes import FAMILY_PLUGIN, N_PLUGINS, route_family
 from engine.core.selection import select_routes
-from engine.core.theses import P_HALF_LIFE_S, P_MAKER_FEE_BPS, P_TAKER_FEE_BPS
 from engine.errors import ConfigError
 from engine.jit import JIT_ENABLED
 from engine.plugins import F, Family, family, load_plugins, parameters, plugin_tuple

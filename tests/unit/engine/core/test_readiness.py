@@ -44,6 +44,7 @@ from engine.core.routes import (
     FAMILY_MARKET_MAKING,
     FAMILY_MEAN_REVERSION,
     FAMILY_MOMENTUM,
+    FAMILY_SCALPING,
 )
 from engine.core.state import Core
 from engine.events import EPOCH_DEGRADED, EPOCH_VALID
@@ -269,3 +270,13 @@ def test_the_venues_minimums_are_met_exactly(wanted: int, cost_min: int, code: i
     core.symbols[0]["instrument"]["cost_min"] = cost_min
 
     assert code == ask_route(core, good_row(), wanted=wanted)
+
+
+def test_a_scalp_needs_an_exit_that_rests() -> None:
+    row = good_row(family=FAMILY_SCALPING)
+    regimes = {"regime_allows": np.ones_like(make_scene().params[0]["regime_allows"])}
+
+    assert EXIT_INFEASIBLE == ask_route(make_scene(**regimes), row)
+    assert OK == ask_route(make_scene(costs_exit_maker_share=1.0, **regimes), row)
+    taking_half = make_scene(costs_exit_maker_share=0.5, **regimes)
+    assert EXIT_INFEASIBLE == ask_route(taking_half, row)

@@ -22,7 +22,7 @@ from engine.core.records import (
     THESIS_INACTIVE,
 )
 from engine.core.routes import (
-    BUILT_FAMILIES,
+    DEFAULT_FAMILIES,
     ENTRY_NAMES,
     ENTRY_TAKE,
     FAMILY_MEAN_REVERSION,
@@ -68,7 +68,7 @@ def test_the_matrix_is_every_enabled_family_horizon_and_mode() -> None:
 
     found = select_routes(core, 0, NOW, QTY)
 
-    expected = naive.matrix(sorted(BUILT_FAMILIES), takers, HORIZONS_S, ASK - BID)
+    expected = naive.matrix(sorted(DEFAULT_FAMILIES), takers, HORIZONS_S, ASK - BID)
     actual = [(r["family"], r["horizon_s"], ENTRY_NAMES[r["entry_mode"]]) for r in candidates(core)]
     assert expected == actual
     assert len(expected) == found.n_candidates == count_routes(core.params[0])
@@ -82,7 +82,7 @@ def test_switched_off_families_and_horizons_and_a_tight_spread_leave_the_matrix(
 
     select_routes(core, 0, NOW, QTY)
 
-    families = sorted(set(BUILT_FAMILIES) - {FAMILY_MEAN_REVERSION})
+    families = sorted(set(DEFAULT_FAMILIES) - {FAMILY_MEAN_REVERSION})
     expected = naive.matrix(families, {FAMILY_MOMENTUM, FAMILY_ORDER_FLOW}, (60, 300), 1)
     actual = [(r["family"], r["horizon_s"], ENTRY_NAMES[r["entry_mode"]]) for r in candidates(core)]
     assert expected == actual
@@ -325,3 +325,33 @@ def test_a_full_ring_is_a_fault_and_not_a_lost_row() -> None:
     record_candidates(core, 0, NOW)
 
     assert FAULT_RING_FULL == core.glob[0]["fault"]
+
+
+def test_the_hour_scales_a_family_that_asks_for_it_and_no_other() -> None:
+    """An hour half as lively as the average: half the move, half its spread, the same confidence."""
+    market = FALLEN | {"tod_multiplier": 0.5}
+    plain = make_scene(market)
+    scaled = make_scene(market)
+    scaled.params[0]["family_tod"][FAMILY_MEAN_REVERSION] = 1
+    select_routes(plain, 0, NOW, QTY)
+    select_routes(scaled, 0, NOW, QTY)
+
+    n_scaled = 0
+    for before, after in zip(candidates(plain), candidates(scaled), strict=True):
+        own = before["family"] == FAMILY_MEAN_REVERSION
+        factor = 0.5 if own else 1.0
+        n_scaled += int(own and not np.isnan(before["move_bps"]))
+        for name in ("move_bps", "move_sd_bps", "invalidation_bps"):
+            np.testing.assert_equal(factor * before[name], after[name])
+        np.testing.assert_equal(before["confidence"], after["confidence"])
+    assert n_scaled > 0
+
+
+def test_an_hour_not_known_yet_scales_nothing() -> None:
+    plain, scaled = make_scene(FALLEN), make_scene(FALLEN)
+    scaled.params[0]["family_tod"][:] = 1
+    select_routes(plain, 0, NOW, QTY)
+    select_routes(scaled, 0, NOW, QTY)
+
+    for before, after in zip(candidates(plain), candidates(scaled), strict=True):
+        assert before.tobytes() == after.tobytes()

@@ -1,4 +1,4 @@
-"""What the four families say, against stepping through time and against hand-set markets."""
+"""What the families say, against stepping through time and against hand-set markets."""
 
 from __future__ import annotations
 
@@ -17,26 +17,39 @@ from engine.core.columns import (
     OUT_HISTORY,
     OUT_INVALIDATION_BPS,
     OUT_MOVE_BPS,
+    OUT_REASON,
     OUT_SD_BPS,
+)
+from engine.core.families.contract import (
+    N_OWN_PARAMS,
+    P_HALF_LIFE_S,
+    P_MAKER_FEE_BPS,
 )
 from engine.core.params import default_params
 from engine.core.records import NOT_ENOUGH_HISTORY, OK, THESIS_INACTIVE, THESIS_INVALID
 from engine.core.regime import REGIME_NAMES, REGIME_UNKNOWN
 from engine.core.routes import (
     BUILT_FAMILIES,
+    DEFAULT_FAMILIES,
+    FAMILY_ATR_BREAKOUT,
+    FAMILY_BREAKOUT,
+    FAMILY_FADE,
     FAMILY_GRID,
+    FAMILY_IGNITION,
     FAMILY_MARKET_MAKING,
     FAMILY_MEAN_REVERSION,
     FAMILY_MOMENTUM,
     FAMILY_ORDER_FLOW,
     FAMILY_PLUGIN,
+    FAMILY_PULLBACK,
+    FAMILY_SCALPING,
+    FAMILY_SWEEP,
+    FAMILY_VWAP_REVERSION,
     N_PLUGINS,
 )
 from engine.core.theses import (
+    FAMILY_CARDS,
     FAMILY_PARAMETERS,
-    N_OWN_PARAMS,
-    P_HALF_LIFE_S,
-    P_MAKER_FEE_BPS,
     ask_thesis,
     default_families,
     no_family,
@@ -46,7 +59,9 @@ from tests.naive import theses as naive
 from tests.support.scene import make_features
 
 NO_PLUGINS = (no_family,) * N_PLUGINS
-HALF_LIFE = {FAMILY_MARKET_MAKING: 30.0, FAMILY_MEAN_REVERSION: 120.0, FAMILY_MOMENTUM: 300.0}
+_DEFAULT = default_params()
+default_families(_DEFAULT)
+HALF_LIFE = {family: float(_DEFAULT[0]["family_half_life_s"][family]) for family in BUILT_FAMILIES}
 # Markets in which each family sees an opportunity.
 ACTIVE: dict[int, dict[str, float]] = {
     FAMILY_MARKET_MAKING: {"spread_bps": 6.0, "microprice_bps": 0.5},
@@ -60,19 +75,50 @@ ACTIVE: dict[int, dict[str, float]] = {
         "flow_imbalance_5m": 0.3,
     },
     FAMILY_ORDER_FLOW: {"ofi": 1.5, "ofi_slope": 0.8},
+    FAMILY_BREAKOUT: {
+        "mid": 10_005.0,
+        "bar_high_20": 10_003.5,
+        "bar_low_20": 9_997.5,
+        "range_percentile": 0.1,
+        "buy_notional_1m": 130_000.0,
+        "vol_bps_1m": 6.0,
+        "vol_bps_15m": 12.0,
+    },
+    FAMILY_ATR_BREAKOUT: {"mid": 10_016.0, "atr_fast_bps": 6.0},
+    FAMILY_PULLBACK: {
+        "mid": 10_002.0,
+        "prior_high_40": 10_000.0,
+        "bar_high_20": 10_020.0,
+        "flow_imbalance_1m": 0.3,
+    },
+    FAMILY_IGNITION: {
+        "ignition_state": 2.0,
+        "ignition_direction": 1.0,
+        "acceleration": 1.5,
+        "flow_imbalance_1m": 0.6,
+        "return_bps_1m": 12.0,
+    },
+    # a random walk of 12 bps would cover 19
+    FAMILY_GRID: {"high_bps_15m": 8.0, "low_bps_15m": 1.0},
+    FAMILY_SCALPING: {"microprice_bps": 0.6},
+    FAMILY_FADE: {
+        "return_bps_5m": -25.0,
+        "low_bps_5m": 2.0,
+        "imbalance_5": 0.3,
+        "microprice_bps": 0.5,
+    },
+    FAMILY_VWAP_REVERSION: {"vwap_z": -2.5, "flow_imbalance_5m": -0.1, "drift_t_5m": -1.0},
+    FAMILY_SWEEP: {
+        "sweep_levels_sell": 6.0,
+        "sweep_bps_sell": 8.0,
+        "sweep_age_sell": 1.0,
+        "imbalance_5": 0.4,
+    },
 }
-# What each of them cannot do without.
+# What each of them cannot do without: what its card says.
 NEEDED = {
-    FAMILY_MARKET_MAKING: ("spread_bps", "queue_wait_bid", "microprice_bps", "vol_bps_1m"),
-    FAMILY_MEAN_REVERSION: ("mean_z", "mean_bps", "reversion_half_life", "vol_bps_1m"),
-    FAMILY_MOMENTUM: (
-        "drift_t_15m",
-        "return_bps_15m",
-        "flow_imbalance_5m",
-        "atr_bps",
-        "vol_bps_1m",
-    ),
-    FAMILY_ORDER_FLOW: ("ofi", "ofi_slope", "vol_bps_1m"),
+    family: tuple(name for name in card.inputs if name not in ("inventory", "tick_bps"))
+    for family, card in FAMILY_CARDS.items()
 }
 
 
@@ -102,7 +148,8 @@ def ask(
 
 @pytest.mark.parametrize("family", BUILT_FAMILIES)
 def test_a_calm_market_offers_no_family_anything(family: int) -> None:
-    code, out = ask(family, maker_fee_bps=5.0) if family == FAMILY_MARKET_MAKING else ask(family)
+    fees = {"maker_fee_bps": 5.0} if family == FAMILY_MARKET_MAKING else {}
+    code, out = ask(family, **fees)
 
     assert THESIS_INACTIVE == code
     assert 0.0 == out[OUT_ACTIVE]
@@ -195,6 +242,12 @@ def test_the_drift_needs_three_of_four_windows_and_the_flow_behind_it() -> None:
 @pytest.mark.parametrize(
     ("family", "mirrored"),
     [
+        (
+            FAMILY_IGNITION,
+            ("ignition_direction", "acceleration", "flow_imbalance_1m", "return_bps_1m"),
+        ),
+        (FAMILY_SCALPING, ("microprice_bps",)),
+        (FAMILY_VWAP_REVERSION, ("vwap_z", "flow_imbalance_5m", "drift_t_5m")),
         (FAMILY_MEAN_REVERSION, ("mean_z", "mean_bps")),
         (FAMILY_ORDER_FLOW, ("ofi",)),
         (
@@ -256,7 +309,7 @@ def test_a_still_market_is_not_a_riskless_one() -> None:
 
 
 def test_a_family_that_is_not_built_sees_nothing() -> None:
-    assert THESIS_INACTIVE == ask(FAMILY_GRID, ACTIVE[FAMILY_ORDER_FLOW])[0]
+    assert THESIS_INACTIVE == ask(FAMILY_PLUGIN - 1, ACTIVE[FAMILY_ORDER_FLOW])[0]
     assert THESIS_INACTIVE == ask(FAMILY_PLUGIN + 3, ACTIVE[FAMILY_ORDER_FLOW])[0]
 
 
@@ -299,7 +352,7 @@ def test_defaults_switch_on_the_built_families_and_never_the_unknown_regime() ->
     default_families(params)
     row = params[0]
 
-    assert sorted(BUILT_FAMILIES) == np.flatnonzero(row["family_enabled"]).tolist()
+    assert sorted(DEFAULT_FAMILIES) == np.flatnonzero(row["family_enabled"]).tolist()
     assert not row["regime_allows"][:, REGIME_UNKNOWN].any()
     traded = {
         family: {REGIME_NAMES[code] for code in np.flatnonzero(row["regime_allows"][family])}
@@ -319,3 +372,93 @@ def test_every_parameter_has_a_default_within_its_bounds_and_room() -> None:
         for each in parameters:
             assert each.low <= each.default <= each.high, (family, each.name)
             assert each.doc
+
+
+@pytest.mark.parametrize(
+    "family", sorted(set(ACTIVE) - {FAMILY_MARKET_MAKING, FAMILY_MEAN_REVERSION})
+)
+def test_the_horizon_brings_what_the_half_life_allows(family: int) -> None:
+    """Ten times the horizon never brings less, and never ten times as much."""
+    near = ask(family, ACTIVE[family] | {"horizon": 6.0})[1][OUT_MOVE_BPS]
+    far = ask(family, ACTIVE[family] | {"horizon": 60.0})[1][OUT_MOVE_BPS]
+
+    assert near < far < 10.0 * near
+
+
+def test_the_market_maker_prices_the_variance_of_its_inventory() -> None:
+    """Avellaneda, Stoikov 2008, eq. (29): mid - q gamma sigma^2 (T - t); sigma is 3 bps here."""
+    market = ACTIVE[FAMILY_MARKET_MAKING] | {"inventory": 500.0}
+
+    _, plain = ask(FAMILY_MARKET_MAKING, market)
+    _, averse = ask(FAMILY_MARKET_MAKING, market, risk_aversion=0.04)
+
+    assert 0.5 * 0.04 * 9.0 == pytest.approx(plain[OUT_MOVE_BPS] - averse[OUT_MOVE_BPS])
+
+
+def test_the_market_maker_wants_the_spread_that_its_risk_asks_for() -> None:
+    """Eq. (30) with gamma 0.1, k 0.5, sigma 3: 0.9 + 20 ln 1.2 = 4.546 bps."""
+    market = ACTIVE[FAMILY_MARKET_MAKING]
+    risk = {"risk_aversion": 0.1, "arrival_decay": 0.5}
+
+    assert OK == ask(FAMILY_MARKET_MAKING, market | {"spread_bps": 4.56}, **risk)[0]
+    assert THESIS_INACTIVE == ask(FAMILY_MARKET_MAKING, market | {"spread_bps": 4.53}, **risk)[0]
+
+
+# What is missing where the market above is one step away from the property.
+NEAR_MISSES = [
+    (FAMILY_BREAKOUT, {"range_percentile": 0.5}),  # no compression before
+    (FAMILY_BREAKOUT, {"buy_notional_1m": 60_000.0}),  # usual volume
+    (FAMILY_BREAKOUT, {"vol_bps_1m": 3.0}),  # no expansion
+    (FAMILY_BREAKOUT, {"mid": 10_003.0}),  # still in its box
+    (FAMILY_ATR_BREAKOUT, {"atr_fast_bps": 4.5}),
+    (FAMILY_ATR_BREAKOUT, {"mid": 10_013.0}),  # beyond by a quarter of an ATR
+    (FAMILY_PULLBACK, {"flow_imbalance_1m": 0.0}),
+    (FAMILY_PULLBACK, {"mid": 10_009.0}),  # not back yet
+    (FAMILY_PULLBACK, {"mid": 9_995.0}),  # through the level
+    (FAMILY_PULLBACK, {"bar_high_20": 10_006.0}),  # no impulse
+    (FAMILY_IGNITION, {"ignition_state": 1.0}),
+    (FAMILY_IGNITION, {"ignition_state": 4.0}),
+    (FAMILY_IGNITION, {"acceleration": -0.1}),
+    (FAMILY_IGNITION, {"flow_imbalance_1m": 0.2}),
+    (FAMILY_GRID, {"high_bps_15m": 18.0}),  # as wide as chance makes it
+    (FAMILY_GRID, {"drift_t_15m": -2.0}),
+    (FAMILY_GRID, {"high_bps_15m": 5.0, "low_bps_15m": 4.0}),  # in the middle
+    (FAMILY_SCALPING, {"queue_wait_ask": 31.0}),
+    (FAMILY_SCALPING, {"horizon": 300.0}),
+    (FAMILY_SCALPING, {"high_bps_1m": 12.0}),
+    (FAMILY_FADE, {"return_bps_5m": -18.0}),
+    (FAMILY_FADE, {"imbalance_5": -0.1}),
+    (FAMILY_FADE, {"refill_1s_bid": 0.2}),
+    (FAMILY_FADE, {"low_bps_5m": 20.0}),  # it has come back already
+    (FAMILY_VWAP_REVERSION, {"vwap_z": -1.9}),
+    (FAMILY_VWAP_REVERSION, {"flow_imbalance_5m": -0.4}),
+    (FAMILY_VWAP_REVERSION, {"drift_t_5m": -2.5}),
+    (FAMILY_SWEEP, {"sweep_levels_sell": 3.0}),
+    (FAMILY_SWEEP, {"sweep_age_sell": 0.2}),
+    (FAMILY_SWEEP, {"sweep_age_sell": 6.0}),
+    (FAMILY_SWEEP, {"refill_5s_bid": 0.3}),
+    (FAMILY_SWEEP, {"imbalance_5": 0.0}),
+]
+
+
+@pytest.mark.parametrize(("family", "change"), NEAR_MISSES)
+def test_each_condition_of_a_family_is_needed(family: int, change: dict[str, float]) -> None:
+    assert OK == ask(family, ACTIVE[family])[0]
+    assert THESIS_INACTIVE == ask(family, ACTIVE[family] | change)[0]
+
+
+def test_a_sweep_that_nobody_absorbs_is_told_apart_from_none() -> None:
+    _, running = ask(FAMILY_SWEEP, ACTIVE[FAMILY_SWEEP] | {"refill_5s_bid": 0.3})
+    _, quiet = ask(FAMILY_SWEEP)
+
+    assert (1.0, 0.0) == (running[OUT_REASON], quiet[OUT_REASON])
+
+
+def test_the_newer_of_two_sweeps_counts() -> None:
+    both = ACTIVE[FAMILY_SWEEP] | {
+        "sweep_levels_buy": 6.0, "sweep_bps_buy": 8.0, "sweep_age_buy": 2.0,
+    }  # fmt: skip
+
+    assert ask(FAMILY_SWEEP, both)[1][OUT_MOVE_BPS] > 0.0
+    mirrored = both | {"sweep_age_buy": 0.6, "imbalance_5": -0.4}
+    assert ask(FAMILY_SWEEP, mirrored)[1][OUT_MOVE_BPS] < 0.0
