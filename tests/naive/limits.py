@@ -21,8 +21,9 @@ def penalty(row: tuple[int, ...], age: Fraction) -> int:
 class VenueCounter:
     """The venue's side: told what arrives and when, it accepts or refuses."""
 
-    def __init__(self, tier: str) -> None:
-        self.tier = tier
+    def __init__(self, tier: str, strict: bool = False) -> None:
+        """strict : what would pass the threshold is refused as well; which it is, is not published"""
+        self.tier, self.strict = tier, strict
         self.points = Fraction(0)
         self.t = Fraction(0)
         self.touched: dict[object, Fraction] = {}
@@ -34,10 +35,10 @@ class VenueCounter:
 
     def take(self, action: str, key: object, t: Fraction) -> bool:
         """Is the request accepted? The fixed part is charged either way."""
-        full = self.at(t) > THRESHOLD[self.tier]
         fixed = 0 if action == "cancel" else 1
         rows = {"amend": AMEND, "edit": EDIT, "cancel": CANCEL}
         aged = penalty(rows[action], t - self.touched[key]) if action in rows else 0
+        full = self.at(t) + (fixed + aged if self.strict else 0) > THRESHOLD[self.tier]
         self.points += fixed + (0 if full else aged)
         if full:
             return False

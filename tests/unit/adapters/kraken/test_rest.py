@@ -313,7 +313,7 @@ def test_public_calls_keep_a_second_between_them_and_trades_count_by_pair() -> N
 def test_private_calls_stay_within_the_counter() -> None:
     asked = core()
     n = 0
-    while asked.wait_ns("Balance", {}, NOW) == 0:
+    while asked.wait_ns("Balance", {}, NOW) == 0 and n < 100:
         asked.request("Balance", {}, NOW)
         n += 1
 
@@ -333,6 +333,19 @@ def test_a_lost_answer_is_asked_for_again_with_a_higher_nonce() -> None:
         assert sum(clock.slept) >= 6  # 2 s and 4 s
 
     run([CLOSE, (502, b"<html>"), ok({"ZUSD": "1.50"})], work)
+
+
+def test_a_proxy_of_the_environment_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keys would pass through it."""
+    for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")  # nobody listens there
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+
+    async def work(rest: Rest, script: Script, clock: Clock) -> None:
+        assert await rest.time_ns() == 7 * SECOND
+
+    run([ok({"unixtime": 7})], work)
 
 
 def test_tries_are_bounded() -> None:
