@@ -33,7 +33,7 @@ from adapters.parquet.manifest import list_captures
 from adapters.parquet.seal import Recovered, drop_log, recover_part, seal_log
 from adapters.parquet.store import Store, is_store
 from engine.clock import Clock, Stopwatch, WallClock, utc_stamp, utc_text
-from engine.errors import DataError, RefusedError, StorageError
+from engine.errors import DataError, RefusedError, StorageError, VenueError
 from engine.flow.files import LOCAL_FILES, Files, Lock
 from engine.flow.log import check_log, is_log
 from engine.version import VERSION
@@ -342,6 +342,12 @@ def record(
         except BaseException as error:
             failure = error
         seconds = watch.seconds
+        if failure is None and capture.instruments is None and for_s is not None:
+            heard = [note.text for _, note in capture.stats.notes]
+            failure = VenueError(
+                f"nothing was captured in {for_s:g} s: {heard[-1] if heard else 'no answer yet'}.",
+                "Is the network up, and the address right? Give it more time.",
+            )
         try:
             keeper.close()
         except BaseException as error:
