@@ -27,6 +27,9 @@ class Script:
     answers: list[tuple[int, bytes]]
     url: str = ""
     asked: list[Asked] = field(default_factory=list)
+    slow_s: float = 0.0  # before each answer
+    n_waiting: int = 0
+    n_waiting_max: int = 0  # most requests that were without an answer at one time
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -39,6 +42,10 @@ class Script:
                 }
                 body = await reader.readexactly(int(headers.get("content-length", "0")))
                 self.asked.append(Asked(method, target, headers, body))
+                self.n_waiting += 1
+                self.n_waiting_max = max(self.n_waiting_max, self.n_waiting)
+                await asyncio.sleep(self.slow_s)
+                self.n_waiting -= 1
                 status, answer = self.answers[min(len(self.asked), len(self.answers)) - 1]
                 if (status, answer) == CLOSE:
                     break

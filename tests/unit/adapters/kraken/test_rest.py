@@ -386,7 +386,9 @@ def test_a_refusal_is_not_tried_again() -> None:
 
 def test_private_calls_go_one_after_another() -> None:
     async def work(rest: Rest, script: Script, clock: Clock) -> None:
+        script.slow_s = 0.005
         await asyncio.gather(*(rest.call("Balance") for _ in range(5)))
+        assert script.n_waiting_max == 1
         nonces = [int(dict(parse_qsl(each.body.decode()))["nonce"]) for each in script.asked]
         assert nonces == sorted(nonces)
 
