@@ -29,7 +29,7 @@ from adapters.kraken.capture import Capture, CaptureConfig, Lineage
 from adapters.kraken.keeper import PARTS, ROWS_MAX, Keeper
 from adapters.kraken.live import Hosts, run_capture
 from adapters.kraken.phases import Phase
-from adapters.parquet.manifest import list_captures
+from adapters.parquet.manifest import capture_ids, list_captures
 from adapters.parquet.seal import Recovered, drop_log, recover_part, seal_log
 from adapters.parquet.store import Store, is_store
 from engine.clock import Clock, Stopwatch, WallClock, utc_stamp, utc_text
@@ -334,7 +334,10 @@ def record(
             raw=raw,
             files=files,
         )
-        capture = Capture(config, keeper, random.Random(seed).random, lineage)
+        taken = [each.capture_id for each in left]
+        if is_store(store):
+            taken += capture_ids(Store(store))
+        capture = Capture(config, keeper, random.Random(seed).random, lineage, taken)
         watch = _Watch(capture, keeper, sealer, folder, clock, disk_free_min, progress)
         failure: BaseException | None = None
         try:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -153,6 +153,7 @@ class Capture:
     """One capture, from start to stop. Times in ns, never falling.
 
     draw : numbers in [0, 1), for jitter; lineage : where an earlier run ended
+    taken : ids that no part may have
     """
 
     def __init__(
@@ -161,6 +162,7 @@ class Capture:
         sink: Sink,
         draw: Callable[[], float],
         lineage: Lineage | None = None,
+        taken: Iterable[str] = (),
     ) -> None:
         self.config = config
         self.lineage = lineage or Lineage(config.name)
@@ -181,7 +183,7 @@ class Capture:
         self._waiting: list[np.ndarray] = []  # events that the sink has not got
         self._n_parts = self.lineage.part
         self._part_ends = 0
-        self._ids: set[str] = set()
+        self._ids = set(taken)
         self._started = 0
         self._judged = self._told_lag = 0
         self._stopping = False
@@ -246,6 +248,10 @@ class Capture:
                 row = self._row(HEALTH, now, id=HEALTH_LAG, aux=self._sink.lag_ns(now))
                 row["qty"] = self.stats.decode_lag_ns
                 self._write([row], now)
+
+    def remark(self, text: str, now: int) -> None:
+        """Something that the shell met."""
+        self._note(Note("warning", text), now)
 
     def stop(self, now: int) -> None:
         """End all connections; `done` when they are."""
@@ -366,6 +372,7 @@ class Capture:
             self._draw,
             number=conn,
             needs_token=level3,
+            tells_status=conn == 0,
             limits=self.config.limits,
             pace={"level3": level3_pace(depth)} if level3 else None,
             budget=self._budget,
@@ -410,7 +417,7 @@ class Capture:
         size = self.config.part_ns
         self._part_ends = (now // size + 1) * size
         capture_id = f"{self.config.name}-{utc_stamp(now)}"
-        if capture_id in self._ids:
+        if capture_id in self._ids:  # two parts of one second
             capture_id += f"-{self._n_parts}"
         self._ids.add(capture_id)
         depths = {

@@ -104,8 +104,9 @@ class _Hub:
         except SecretError as error:
             self.failure = error  # a key that is missing or may not: asking again is no use
             self._due[conn] = self.stamp() + TOKEN_AGAIN_NS
-        except KapitaalbotError:
+        except KapitaalbotError as error:
             self._due[conn] = self.stamp() + TOKEN_AGAIN_NS
+            self.capture.remark(f"no token for level 3: {error.message}", self.stamp())
 
     def opened(self, conn: int) -> None:
         self._put((self.stamp(), "opened", conn, None))

@@ -109,6 +109,8 @@ class Session:
     draw : gives numbers in [0, 1), the stream of the jitter
     alone : no other connection carries market data: its gaps are gaps of everything
     number : names the connection in its events
+    tells_status : the venue's state becomes an event. One connection of several is enough: the event
+        is about every pair, and only that one hears from the instrument channel which differ
     needs_token : authenticated: a token must be given (`token`) before each connection
     """
 
@@ -120,11 +122,13 @@ class Session:
         alone: bool = True,
         number: int = 0,
         needs_token: bool = False,
+        tells_status: bool = True,
         limits: Limits | None = None,
         pace: Mapping[str, Pace] | None = None,
         budget: ConnectionBudget | None = None,
     ) -> None:
         self.number, self.alone = number, alone
+        self._tells_status = tells_status
         self.limits = limits or Limits()
         self.subscriptions = Subscriptions(wishes, pace)
         self.phase = Phase.WAITING
@@ -353,7 +357,7 @@ class Session:
         code = STATUS_CODES.get(message.system)
         if code is None:
             self._note(step, "warning", f"unknown state of the venue {message.system[:40]!r}")
-        else:
+        elif self._tells_status:
             step.events.append(self._row(SYSTEM_STATUS, now, aux=code))
         for planned in message.upcoming_maintenance or ():
             self._note(step, "warning", f"maintenance {planned.phase}: {planned.title}"[:200])

@@ -511,3 +511,11 @@ def test_a_second_snapshot_in_the_middle_is_taken() -> None:
 
     assert kinds(step) == [BOOK_LEVEL]
     assert step.rows()["flags"][0] & SNAPSHOT
+
+
+def test_of_several_connections_one_tells_the_state_of_the_venue() -> None:
+    """The event is about every pair; a late one would undo what the instrument channel said."""
+    made = session(tells_status=False)
+
+    assert kinds(connect(made)) == []
+    assert made.phase is Phase.ONLINE
