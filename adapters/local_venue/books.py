@@ -188,9 +188,18 @@ class OrderBook3:
         before = {d: (self.edge(0, d), self.edge(1, d)) for d in depths}
         done = []
         for event in events:
-            if event.kind != "delete" or event.id in self.orders:
-                done.append(event)
-                self._apply(event)
+            held = self.orders.get(event.id)
+            if event.kind == "delete" and held is None:
+                continue
+            if event.kind != "delete" and held is not None:
+                i_side, key, ts, _, qty = held
+                if (i_side, key) != (event.i_side, key_of(event.i_side, event.price)):
+                    # Its new place may lie beyond a window that shows the old one.
+                    done.append(Order3("delete", i_side, price_of(i_side, key), qty, event.id, ts))
+                    self._drop(event.id)
+                    event = event._replace(kind="add")
+            done.append(event)
+            self._apply(event)
         if self.depth:
             for i_side in (0, 1):
                 keys = self.keys[i_side]

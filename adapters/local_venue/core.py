@@ -23,7 +23,7 @@ from adapters.local_venue.private import Client, Subscription
 from adapters.local_venue.public import CHANNELS, ENVELOPE, MALFORMED, Refusal, Request
 from adapters.local_venue.source import MarketSource
 from adapters.local_venue.text import NS_PER_S
-from engine.events import INSTRUMENT, LAST, SYSTEM_STATUS, empty
+from engine.events import INSTRUMENT, LAST, SNAPSHOT, SYSTEM_STATUS, empty
 from engine.instruments import STATUS_CODES
 
 ENDPOINTS: Final = ("public", "private", "level3")
@@ -93,6 +93,16 @@ class Core:
         self.clients: dict[str, Client] = {}  # accounts in use, by key
         self.random = random.Random(self.options.seed)
         self._syms = {each: i for i, each in enumerate(source.instruments.symbols)}
+        self._prime()
+
+    def _prime(self) -> None:
+        """Take the source's opening snapshots: no client ever sees a market that has no book."""
+        while (burst := self.source.peek()) is not None:
+            row = burst.rows[0]
+            opening = row.flags & SNAPSHOT or row.kind in (SYSTEM_STATUS, INSTRUMENT)
+            if not opening or burst.ts > self.now + NS_PER_S:
+                return
+            self._step(burst.ts)
 
     @property
     def start(self) -> int:
@@ -119,16 +129,22 @@ class Core:
         idles = [self._idle_at(c) for c in self.connections.values()]
         return min([*beats, *idles], default=None)
 
-    def advance(self, wall: int, now: int) -> None:
-        """Let everything happen that is due, in order of market time, then heartbeats."""
+    def advance(self, wall: int, now: int, steps: int = 1 << 62) -> bool:
+        """Let everything happen that is due, in order of market time, then heartbeats.
+
+        steps : at most so many things; False if more is due, and market time stands where they end
+        """
         self.wall = max(self.wall, wall)
-        while True:
+        done = False
+        for _ in range(steps):
             due = self.next_market()
             if due is None or due > now:
+                self.now = max(self.now, now)
+                done = True
                 break
             self._step(due)
-        self.now = max(self.now, now)
         self._tend_connections()
+        return done
 
     def _step(self, due: int) -> None:
         self.now = max(self.now, due)

@@ -35,6 +35,7 @@ class VenueOptions:
     idle_close_s: float = 60.0  # without any traffic
     private_idle_close_s: float = 60.0  # an authenticated connection without subscription
     connections_max: int = 150  # attempts per 10 minutes and address; 0 is no limit
+    unread_frames_max: int = 100_000  # a client that reads slower than this is closed
     # level 3
     level3_symbols_max: int = 200
     level3_rate: int = 200  # counter per second: 200 standard, 500 pro

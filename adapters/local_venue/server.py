@@ -38,6 +38,8 @@ PATH: Final = "/v2"
 FRAME_MAX: Final = 1 << 20  # bytes of one request
 QUEUE_MAX: Final = 2_000  # frames waiting for one client before a market of speed inf waits
 CLOSE_S: Final = 2  # for a client that does not answer when it is closed
+STEPS_MAX: Final = 2_000  # messages of the market per turn
+SLOW: Final = 1008  # of our own making: what waits is dropped, the socket aborted
 STEP_NS: Final = 50_000_000  # market time per turn at speed inf
 
 
@@ -52,6 +54,8 @@ class _Writer:
         self.slack.set()
 
     def put(self, parcel: Parcel) -> None:
+        if parcel.close and parcel.close[0] == SLOW:
+            self.queue.clear()
         self.queue.append(parcel)
         self.wake.set()
         if len(self.queue) >= QUEUE_MAX:
@@ -62,7 +66,7 @@ class _Writer:
             while True:
                 while self.queue:
                     parcel = self.queue.popleft()
-                    if parcel.abort:
+                    if parcel.abort or (parcel.close and parcel.close[0] == SLOW):
                         self.socket.transport.abort()
                         return
                     if parcel.close is not None:
@@ -87,7 +91,7 @@ class LocalVenue:
         self.rest = Rest(core)
         self._http: asyncio.Server | None = None
         self._http_tasks: set[asyncio.Task[None]] = set()
-        self.clock = VenueClock(clock, core.start, speed)
+        self.clock = VenueClock(clock, core.now, speed)
         core.held = hold
         self._writers: dict[int, _Writer] = {}
         self._wake = asyncio.Event()
@@ -140,7 +144,9 @@ class LocalVenue:
         if self.core.held or math.isinf(self.clock.speed):
             self.core.advance(wall, self.core.now)
         else:
-            self.core.advance(wall, self.clock.market(wall))
+            # A market that is too fast for this machine falls behind; sockets do not.
+            if not self.core.advance(wall, self.clock.market(wall), STEPS_MAX):
+                self._wake.set()
         self._deliver()
 
     def _release(self) -> None:
@@ -168,6 +174,7 @@ class LocalVenue:
             if math.isinf(self.clock.speed) and not self.core.held:
                 due = self.core.next_market()
                 if due is not None:
+                    self._wake.clear()
                     self.core.advance(self.clock.wall(), due + STEP_NS)
                     self._deliver()
                     for writer in list(self._writers.values()):
@@ -175,10 +182,10 @@ class LocalVenue:
                     await asyncio.sleep(0)
                     continue
             else:
+                self._wake.clear()
                 self._advance()
             if self.core.source.peek() is None:
                 self.ended.set()
-            self._wake.clear()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), self._sleep_s())
 
@@ -191,6 +198,8 @@ class LocalVenue:
                 writer = self._writers.get(parcel.conn)
                 if writer is not None:
                     writer.put(parcel)
+                    if len(writer.queue) == self.core.options.unread_frames_max:
+                        self.core.hang_up(parcel.conn, 1008, "slow consumer")
             if not self.core.outbox:  # a fault that closes has more to say
                 break
 

@@ -108,3 +108,12 @@ def test_a_snapshot_of_the_source_becomes_the_changes_that_lead_to_it() -> None:
 
     assert [(0, 10, 6)] == book.best(0, 10)
     assert [(1, 12, 2), (1, 13, 3)] == book.best(1, 10)
+
+
+def test_an_order_that_moves_out_of_a_window_is_deleted_there() -> None:
+    book = OrderBook3(1, 1)
+    book.change([Order3("add", 1, 10 + i, 1, i, i) for i in range(12)])
+
+    told = book.change([Order3("add", 1, 30, 1, 3, 50)], depths=(10,))[10]
+
+    assert [("delete", 13, 3), ("add", 20, 10)] == [(x.kind, x.price, x.id) for x in told]
