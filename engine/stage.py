@@ -48,6 +48,8 @@ STAGE_NAMES: Final = (
     "run_venue",
     "command_to_venue",
     "timer_to_venue",
+    "settle_shadow",
+    "close_shadow",
 )
 
 # Parameters of these names are not int64; `define_kind` says what they are.

@@ -141,6 +141,8 @@ TABLE_MEANINGS: Final = {
     "realized": "One row per round trip, when the position is flat again.",
     "equity": "Equity, exposure and drawdown, on a grid of time.",
     "health": "Quality of the data per symbol, on a grid of time.",
+    "outcomes": "What became of the candidates that were followed, chosen or not "
+    "(`records.shadow`): moves of the mid, and the trade that it would have been.",
     "commands": "Every command that went to the venue, as it was sent.",
 }
 

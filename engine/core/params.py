@@ -60,6 +60,24 @@ PARAMETERS: Final[tuple[Parameter, ...]] = (
     ),
     Parameter("records", "equity_interval_ns", 60 * S, S, 86_400 * S, "ns", "equity rows"),
     Parameter("records", "health_interval_ns", 60 * S, S, 86_400 * S, "ns", "health rows"),
+    Parameter(
+        "records",
+        "shadow",
+        False,
+        0,
+        1,
+        "",
+        "follow every candidate written down to its outcome, chosen or not (table outcomes)",
+    ),
+    Parameter(
+        "records",
+        "shadow_sample",
+        1,
+        1,
+        1_000_000,
+        "",
+        "of those one in so many is followed; more symbols than one need it for the long horizons",
+    ),
     # data and readiness
     Parameter(
         "readiness",
@@ -232,6 +250,18 @@ PARAMETERS: Final[tuple[Parameter, ...]] = (
         1.0,
         "0..1",
         "share of exits assumed to leave as maker",
+    ),
+    Parameter(
+        "costs",
+        "borrow_open_bps",
+        2.0,
+        0.0,
+        1000.0,
+        "bps",
+        "opening fee of a hypothetical margin short",
+    ),
+    Parameter(
+        "costs", "borrow_bps", 2.0, 0.0, 1000.0, "bps", "its rollover fee per four hours held"
     ),
     # sizing and capital
     Parameter(

@@ -40,6 +40,7 @@ from engine.core.selection import (
     record_symbol_blocker,
     select_routes,
 )
+from engine.core.shadow import follow_candidates
 from engine.core.tape import tape_second
 from engine.jit import kernel
 from engine.numerics import NAN, canonical
@@ -378,9 +379,11 @@ def evaluate(core):
             guard_position(core, i)
         manage_entries(core, i)
     update_capital(core)
+    first_candidate = glob["n_rows"][T_CANDIDATES]
     for i in range(len(core.symbols)):
         judge_symbol(core, i, row)
     settle_winners(core)
+    follow_candidates(core, first_candidate)
     settle_mode(core)
     record_decisions(core, row)
     if glob["now"] - glob["health_ts"] >= core.params[0]["records_health_interval_ns"]:

@@ -318,7 +318,55 @@ TABLES: Final[dict[str, tuple[Column, ...]]] = {
         Column("regime", "i8", "code", "REGIME_*"),
         Column("spread_bps", "f8", "bps", "spread"),
     ),
+    "outcomes": (
+        Column("ts", "i8", "ns", "when it was considered"),
+        Column("generation", "i8", "", "number of the evaluation"),
+        Column("sym", "i8", "row", "instrument"),
+        Column("route", "i8", "key", "route key"),
+        Column("family", "i8", "code", "FAMILY_* of routes.py"),
+        Column("horizon_s", "i8", "s", "horizon of the thesis"),
+        Column("entry_mode", "i8", "code", "ENTRY_* of routes.py"),
+        Column("side", "i8", "", "+1 long, -1 the hypothetical short"),
+        Column("blocker", "i8", "code", "what stopped it, OK if nothing did"),
+        Column("rank", "i8", "", "rank within the symbol; 0 unranked"),
+        Column("weight", "i8", "", "this row stands for so many (sampling)"),
+        Column("executed", "i8", "0/1", "became an order"),
+        Column("regime", "i8", "code", "REGIME_* then"),
+        Column("price", "i8", "ticks", "entry price assumed, 0 if never priced"),
+        Column("mid_half_ticks", "i8", "half ticks", "bid + ask then"),
+        Column("stop", "i8", "ticks", "stop of the hypothetical trade"),
+        Column("target", "i8", "ticks", "target of the hypothetical trade, 0 none"),
+        Column("cost_bps", "f8", "bps", "cost stack, as in candidates"),
+        Column("net_bps", "f8", "bps", "net edge expected, as in candidates"),
+        Column("fill_prob", "f8", "0..1", "chance of a fill, as in candidates"),
+        Column("borrow_bps", "f8", "bps", "borrowing of a hypothetical short over the horizon"),
+        Column("legs_bps", "f8", "bps", "fees and slippage of both legs: off the trade's prices"),
+        Column("mid_10s_bps", "f8", "bps", "move of the mid after 10 s, + is ours; NaN unknown"),
+        Column("mid_30s_bps", "f8", "bps", "after 30 s"),
+        Column("mid_1m_bps", "f8", "bps", "after 1 m"),
+        Column("mid_5m_bps", "f8", "bps", "after 5 m"),
+        Column("mid_15m_bps", "f8", "bps", "after 15 m"),
+        Column("mid_30m_bps", "f8", "bps", "after 30 m"),
+        Column("mid_1h_bps", "f8", "bps", "after 1 h"),
+        Column("mid_4h_bps", "f8", "bps", "after 4 h"),
+        Column("n_known", "i8", "", "horizons that could be told"),
+        Column("own_bps", "f8", "bps", "move over its own horizon, or the next longer one above"),
+        Column("best_bps", "f8", "bps", "best print on the way, + is ours"),
+        Column("worst_bps", "f8", "bps", "worst print on the way"),
+        Column("net_later_bps", "f8", "bps", "own_bps - cost_bps - borrow_bps: given a fill"),
+        Column("worth_bps", "f8", "bps", "net_later_bps x fill_prob"),
+        Column("filled", "i8", "0/1", "the hypothetical entry filled; -1 unknown"),
+        Column("fill_s", "i8", "s", "seconds until then, 0 for a taker; -1 unknown"),
+        Column("touch", "i8", "code", "TOUCH_* of shadow.py: what ended the trade"),
+        Column("touch_s", "i8", "s", "seconds from entry to that; -1 unknown"),
+        Column("trade_bps", "f8", "bps", "result of the trade after costs; 0 if not filled"),
+        Column("closed_ts", "i8", "ns", "when the row was written"),
+        Column("status", "i8", "code", "OUTCOME_* of shadow.py: how it was closed"),
+    ),
 }
+
+# How far the moves of the mid in `outcomes` look ahead, in the order of their columns.
+OUTCOME_HORIZONS_S: Final = (10, 30, 60, 300, 900, 1800, 3600, 14400)
 
 _FORMATS: Final = {"i8": "<i8", "f8": "<f8"}
 
@@ -338,6 +386,7 @@ POSITION_ROW: Final = table_dtype("positions")
 REALIZED_ROW: Final = table_dtype("realized")
 EQUITY_ROW: Final = table_dtype("equity")
 HEALTH_ROW: Final = table_dtype("health")
+OUTCOME_ROW: Final = table_dtype("outcomes")
 
 # Index of each table in the counters `glob["n_rows"]` and in the driver's drain, fixed order.
 TABLE_NAMES: Final = tuple(TABLES)
@@ -351,3 +400,4 @@ T_POSITIONS: Final = TABLE_NAMES.index("positions")
 T_REALIZED: Final = TABLE_NAMES.index("realized")
 T_EQUITY: Final = TABLE_NAMES.index("equity")
 T_HEALTH: Final = TABLE_NAMES.index("health")
+T_OUTCOMES: Final = TABLE_NAMES.index("outcomes")

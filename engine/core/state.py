@@ -35,12 +35,15 @@ from engine.core.records import (
     HEALTH_ROW,
     N_REASONS,
     ORDER_ROW,
+    OUTCOME_ROW,
     POSITION_ROW,
     REALIZED_ROW,
     TABLE_NAMES,
 )
 from engine.core.routes import N_FAMILIES, N_HORIZONS
+from engine.core.shadow import SHADOW
 from engine.core.tape import TAPE
+from engine.core.watch import WATCH
 from engine.events import EPOCH_VALID, EVENT, MODE_NORMAL
 from engine.instruments import INSTRUMENT_ROW
 from engine.stage import N_STAGES, define_kind, link
@@ -91,6 +94,8 @@ SYMBOL: Final = np.dtype(
         ("winner_index", "<i8"),
         ("ready", "<i8"),  # data-level blocker of the present evaluation, OK if none
         ("blocker", "<i8"),
+        # watch.py
+        ("watch", WATCH),
     ]
 )
 
@@ -132,6 +137,8 @@ GLOB: Final = np.dtype(
         ("loss_money", "<i8", (64,)),
         ("n_losses", "<i8"),
         ("reason_counts", "<i8", (N_REASONS,)),  # candidates stopped first by each code, whole run
+        # shadow.py
+        ("shadow", SHADOW),
     ]
 )
 
@@ -160,6 +167,7 @@ RING_ROWS: Final = {
     "realized": 1024,
     "equity": 1024,
     "health": 4096,
+    "outcomes": 32768,
 }
 ROW_TYPES: Final = {
     "evaluations": EVALUATION_ROW,
@@ -172,6 +180,7 @@ ROW_TYPES: Final = {
     "realized": REALIZED_ROW,
     "equity": EQUITY_ROW,
     "health": HEALTH_ROW,
+    "outcomes": OUTCOME_ROW,
 }
 RINGS: Final = np.dtype([(name, ROW_TYPES[name], (RING_ROWS[name],)) for name in TABLE_NAMES])
 COMMANDS_MAX: Final = 256
@@ -228,6 +237,7 @@ def make_core(
     symbols["depth"] = depths
     symbols["observations"] = 0
     symbols["features"] = np.nan
+    symbols["watch"]["on"] = params[0]["records_shadow"]
     if n > SYMBOLS_MAX:
         raise ValueError(
             f"{n} symbols in one run, the core holds {SYMBOLS_MAX}. Name the ones you want in the "

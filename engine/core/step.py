@@ -22,7 +22,9 @@ from engine.core.orders import apply_order_event
 from engine.core.params import TIMER_GRID_MAX_NS
 from engine.core.pipeline import evaluate, sample_market
 from engine.core.protection import guard_position
+from engine.core.shadow import settle_shadow
 from engine.core.tape import tape_touch, tape_trade
+from engine.core.watch import watch_trade
 from engine.events import (
     BOOK_LEVEL,
     CONNECTION_DOWN,
@@ -117,6 +119,8 @@ def on_trade(symbol, event, ts):
     symbol["n_trades"] += 1
     symbol["trade_ts"] = ts
     symbol["trade_price"] = price
+    if symbol["watch"]["on"] != 0:
+        watch_trade(symbol["watch"], price, ts)
     if notional_fits(price, qty, instrument["notional_num"]):
         notional = notional_money(
             price, qty, instrument["notional_num"], instrument["notional_den"]
@@ -197,6 +201,7 @@ def on_timer(core, event):
     interval = core.params[0]["evaluation_interval_ns"]
     if event["aux"] != min(interval, TIMER_GRID_MAX_NS):
         return  # a grid that is not ours
+    settle_shadow(core)
     if event["ts"] % interval != 0:
         for i in range(len(core.symbols)):
             sample_market(core, i)

@@ -20,6 +20,7 @@ import numpy as np
 from engine.commands import COMMAND
 from engine.core.capital import close_books
 from engine.core.faults import FAULT_COMMANDS_FULL
+from engine.core.shadow import close_shadow
 from engine.core.state import COMMANDS_MAX, N_TABLES, RING_ROWS
 from engine.core.step import run_core, step_one
 from engine.events import EVENT, ORDER_SENT, TIMER
@@ -330,7 +331,7 @@ def advance(core, venue, link, events, final):
         else:
             if final:
                 close_books(core)
-                status = FINISHED
+                status = NEED_DRAIN if close_shadow(core) > 0 else FINISHED
             break
     done = min(c, v)
     row["at_core"] = c - done

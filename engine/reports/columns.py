@@ -31,6 +31,7 @@ from engine.core.records import OUTCOME_NAMES, REASONS, TABLES, VERDICT_NAMES, C
 from engine.core.regime import REGIME_NAMES
 from engine.core.risk import RISK_NAMES
 from engine.core.routes import ENTRY_NAMES, FAMILY_NAMES, HORIZONS_S
+from engine.core.shadow import OUTCOME_STATUS_NAMES, TOUCH_NAMES
 from engine.events import KIND_NAMES
 from engine.instruments import InstrumentTable
 from engine.units import MONEY_PER_UNIT
@@ -98,6 +99,8 @@ _NAMES: Final[dict[str, Mapping[int, str]]] = {
     "coverage": COVER_NAMES,
     "epoch_status": codes(events, "EPOCH_"),
     "mode": codes(events, "MODE_"),
+    "touch": TOUCH_NAMES,
+    "status": OUTCOME_STATUS_NAMES,
 }
 _STATE_NAMES: Final = {"orders": ORDER_STATE_NAMES, "positions": POSITION_NAMES}
 

@@ -167,6 +167,11 @@ class Run:
         return self.table("health")
 
     @property
+    def outcomes(self) -> pl.DataFrame:
+        """What became of each candidate that was followed, chosen or not; `weight` as there."""
+        return self.table("outcomes")
+
+    @property
     def commands(self) -> pl.DataFrame:
         """Every command that went to the venue."""
         return self.table("commands")

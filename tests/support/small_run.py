@@ -48,6 +48,7 @@ from engine.core.routes import (
     FAMILY_NAMES,
     route_key,
 )
+from engine.core.shadow import OUTCOME_ENDED, TOUCH_STOP, TOUCH_TARGET
 from engine.events import (
     BUY,
     EPOCH_VALID,
@@ -99,6 +100,8 @@ TAKE_ECONOMICS = JOIN_ECONOMICS | {
     "fill_method": FILL_TAKER, "entry_fee_bps": 40.0, "spread_in_bps": 0.1, "slip_in_bps": 0.25,
     "adverse_bps": 0.0, "cost_bps": 81.35, "net_bps": -9.125, "edge_bps_min": -1.8, "score": -5.84,
 }  # fmt: skip
+
+OUTCOME_FLOATS = tuple(column.name for column in TABLES["outcomes"] if column.type == "f8")
 
 
 def _rows(table: str, rows: list[dict[str, Any]]) -> np.ndarray:
@@ -271,6 +274,7 @@ def tables() -> dict[str, np.ndarray]:
                 for sym in (BTC, DOGE)
             ],
         ),
+        "outcomes": _rows("outcomes", outcomes()),
         "commands": _rows(
             "commands",
             [
@@ -283,6 +287,37 @@ def tables() -> dict[str, np.ndarray]:
             ],
         ),
     }  # fmt: skip
+
+
+def _outcome(i: int, **values: Any) -> dict[str, Any]:
+    """What became of row i of `candidates`, four hours later."""
+    return {
+        "ts": START + 2 * S, "generation": 3, "sym": BTC, "side": BUY, "weight": 1,
+        "regime": REGIME_RANGE, "mid_half_ticks": 1_000_001, "n_known": 3, "fill_s": -1,
+        "touch_s": -1, "filled": -1, "closed_ts": START + 9 * S, "status": OUTCOME_ENDED,
+        **{name: float("nan") for name in OUTCOME_FLOATS}, **values,
+    }  # fmt: skip
+
+
+def outcomes() -> list[dict[str, Any]]:
+    """The three candidates of the third evaluation, followed."""
+    return [
+        _outcome(0, route=JOIN, family=FAMILY_MEAN_REVERSION, horizon_s=60, entry_mode=ENTRY_JOIN,
+                 blocker=OK, rank=1, executed=1, price=500_000, stop=497_500, target=503_000,
+                 cost_bps=67.4, net_bps=-11.6, fill_prob=0.42, borrow_bps=0.0, legs_bps=65.3,
+                 mid_10s_bps=-20.0, mid_30s_bps=-45.0, mid_1m_bps=-60.0, own_bps=-60.0,
+                 best_bps=2.0, worst_bps=-65.0, net_later_bps=-127.4, worth_bps=-53.508, filled=1,
+                 fill_s=2, touch=TOUCH_STOP, touch_s=5, trade_bps=-115.3),
+        _outcome(1, route=TAKE, family=FAMILY_MOMENTUM, horizon_s=300, entry_mode=ENTRY_TAKE,
+                 blocker=LOST_TO_BETTER, rank=2, price=500_001, stop=492_501, target=500_500,
+                 cost_bps=81.35, net_bps=-9.125, fill_prob=1.0, borrow_bps=0.0, legs_bps=80.55,
+                 mid_10s_bps=-20.0, mid_30s_bps=-45.0, mid_1m_bps=-60.0, filled=1, fill_s=0,
+                 touch=TOUCH_TARGET, touch_s=3, trade_bps=19.45),
+        _outcome(2, route=int(route_key(BTC, FAMILY_MOMENTUM, 0, ENTRY_TAKE, BUY, 0)),
+                 family=FAMILY_MOMENTUM, horizon_s=10, entry_mode=ENTRY_TAKE,
+                 blocker=THESIS_INACTIVE, weight=16, borrow_bps=0.0, mid_10s_bps=-20.0,
+                 mid_30s_bps=-45.0, mid_1m_bps=-60.0, own_bps=-20.0),
+    ]  # fmt: skip
 
 
 def summary() -> dict[str, Any]:

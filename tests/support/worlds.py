@@ -21,6 +21,7 @@ from engine.venue.state import make_venue
 EAGER: Mapping[str, Any] = {
     "venue": {"fees": "zero"},
     "evaluation": {"warmup": "5s"},
+    "records": {"shadow": True},
     "readiness": {
         "net_min_bps": -1000.0,
         "capturable_min": 0.0,
