@@ -232,17 +232,54 @@ def blockers(
 ) -> None:
     """Print what stopped candidates first, by reason, with the share of each.
 
+    Where the run followed its candidates (`records.shadow`), the reasons are ranked by what they cost
+    or saved: `worth` is what one of their candidates was worth later, in bps after costs and by its chance
+    of a fill, `total` the sum over all that the followed rows stand for. Above 0 the reason cost that.
+
     Example: kapitaalbot run blockers latest --symbol BTC/USD
     """
     from engine.reports.frames import Run
     from engine.reports.funnel import blocker_counts
+    from engine.reports.outcomes import reason_worth
 
     opened = Run.open(run, runs)
     rows = blocker_counts(opened, symbol)
+    worth = reason_worth(opened, symbol)
     if as_json:
         keys = ("reason", "n", "share", "meaning")
         reasons = [dict(zip(keys, row, strict=True)) for row in rows]
-        write_json("run.blockers", {"run": str(opened.path), "reasons": reasons})
+        facts = {"run": str(opened.path), "reasons": reasons}
+        facts["worth"] = [each._asdict() for each in worth]
+        write_json("run.blockers", facts)
+        return
+    if worth:
+        counts = {row[0]: row for row in rows}
+        nothing = ("", 0, 0.0, "they became orders")
+        ranked = [(each, *counts.get(each.reason, nothing)[1:]) for each in worth]
+        write_table(
+            ("total bps", "worth", "trade", "followed", "share", "number", "reason", "meaning"),
+            [
+                (
+                    f"{each.total_bps:+,.0f}",
+                    f"{each.worth_bps:+.2f}" if each.followed else "-",
+                    "-" if each.trade_bps is None else f"{each.trade_bps:+.2f}",
+                    each.followed,
+                    f"{100 * share:.1f} %",
+                    n,
+                    each.reason,
+                    text,
+                )
+                for each, n, share, text in ranked
+            ],
+        )
+        write_table(
+            ("share", "number", "not followed", "meaning"),
+            [
+                (f"{100 * share:.1f} %", n, name, text)
+                for name, n, share, text in rows
+                if name not in {each.reason for each in worth}
+            ],
+        )
         return
     write_table(
         ("share", "number", "reason", "meaning"),

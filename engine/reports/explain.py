@@ -1,7 +1,8 @@
 """Why did it, why did it not trade? One evaluation of one symbol, in full, in words.
 
 `explain_facts` gathers it as plain data from the run's tables, `explain_text` prints that data.
-Only what was recorded is told: candidates are the best few and a sample of the rest.
+Only what was recorded is told: candidates are the best few and a sample of the rest, and what became
+of them where `records.shadow` was on.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from engine.core.records import (
 )
 from engine.core.risk import RISK_NAMES
 from engine.errors import ConfigError, DataError
+from engine.reports.outcomes import later_lines, outcomes_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -96,6 +98,7 @@ def explain_facts(run: Run, at: str | int, symbol: str) -> dict[str, Any]:
         "holding": _holding(run, sym, decision["ts"]),
         "candidates": candidates,
         "blockers": blockers,
+        "later": outcomes_of(run, sym, generation),
         "followed": _story(run, sym, decision) if decision["outcome"] == EXECUTE else None,
     }
 
@@ -366,7 +369,28 @@ def _candidates(facts: dict[str, Any]) -> list[str]:
         lines.append(f"  {row['route_name']} ({', '.join(marks)})")
         lines.append(f"    {row['blocker_name']}{blocker}")
         lines += [f"    {line}" for line in _stack(row, facts)]
-    return lines
+        if row["route"] in facts["later"]:
+            lines += [f"    {line}" for line in later_lines(facts["later"][row["route"]])]
+    return lines + _chosen_over(facts)
+
+
+def _chosen_over(facts: dict[str, Any]) -> list[str]:
+    """Was the choice right? The winner's later worth beside that of the other tradable ones."""
+    later = facts["later"]
+    tradable = [row for row in facts["candidates"] if row["rank"] and row["route"] in later]
+    winner = next((row for row in tradable if row["executed"]), None)
+    if winner is None:
+        return []
+    rows = [later[row["route"]] for row in tradable]
+    known = [row for row in rows if row["worth_bps"] is not None and row["side"] > 0]
+    ours = later[winner["route"]]
+    if ours["worth_bps"] is None or len(known) < 2:
+        return []
+    better = sum(row["worth_bps"] > ours["worth_bps"] for row in known)
+    return [
+        f"  chosen over {len(known) - 1} ranked long candidates that were followed: "
+        f"{better} of them turned out to be worth more than its {number(ours['worth_bps'])} bps"
+    ]
 
 
 def _stack(row: dict[str, Any], facts: dict[str, Any]) -> list[str]:
