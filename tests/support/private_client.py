@@ -18,6 +18,7 @@ from adapters.kraken.private import REPLY_NS, PrivateSession
 from adapters.kraken.private_line import PrivateLine
 from adapters.kraken.rest import Rest
 from adapters.local_venue import LocalVenue, VenueOptions, generated, serve
+from adapters.local_venue.account import compile_venue
 from adapters.local_venue.faults import Script
 from adapters.local_venue.keys import DEMO_KEY, DEMO_SECRET
 from engine.clock import WallClock
@@ -96,6 +97,7 @@ def with_client(
         ):
             await work(venue, rest, connected)
 
+    compile_venue()  # outside the time limit: after an edit of a kernel it takes a while
     asyncio.run(asyncio.wait_for(main(), 60))
 
 

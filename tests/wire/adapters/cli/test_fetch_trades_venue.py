@@ -17,6 +17,7 @@ import pytest
 
 from adapters.cli.main import main
 from adapters.local_venue import LocalVenue, generated, serve
+from adapters.local_venue.account import compile_venue
 from adapters.parquet.check import check_store
 from adapters.parquet.manifest import list_captures
 from adapters.parquet.reader import open_capture
@@ -28,6 +29,7 @@ ROOT = Path(__file__).resolve().parents[4]
 @contextmanager
 def venue_in_a_thread() -> Iterator[LocalVenue]:
     """A venue whose market has ended: the command under test runs an event loop of its own."""
+    compile_venue()  # outside the time limit: after an edit of a kernel it takes a while
     ready: Future[LocalVenue] = Future()
     loop = asyncio.new_event_loop()
     stop = asyncio.Event()

@@ -21,6 +21,7 @@ from adapters.kraken.private_line import Heard, follow
 from adapters.kraken.recovery import recover
 from adapters.kraken.rest import Rest
 from adapters.local_venue import LocalVenue, VenueOptions, generated, serve
+from adapters.local_venue.account import compile_venue
 from adapters.local_venue.keys import DEMO_KEY, DEMO_SECRET
 from engine.clock import WallClock
 from engine.errors import ConfigError, VenueError
@@ -251,6 +252,7 @@ def with_rest(
         async with serve(generated(seed=7), speed=1) as venue, rest_of(venue, folder, keys) as rest:
             await work(venue, rest)
 
+    compile_venue()
     asyncio.run(asyncio.wait_for(main(), 60))
 
 
