@@ -22,9 +22,8 @@ def at_venue(
     async def main() -> None:
         market = (rows(0.001 * i, level(1, "49990.0", f"{i}.0")) for i in range(1, n))
         source = MarketSource(TABLE, [*OPENING, *market])
-        async with serve(
-            source, speed=speed, options=VenueOptions(**{**PLAIN, **options})
-        ) as venue:
+        chosen = VenueOptions(**{**PLAIN, **options})
+        async with serve(source, speed=speed, options=chosen, warm=False) as venue:
             await asyncio.wait_for(use(venue), 30)
 
     asyncio.run(main())
