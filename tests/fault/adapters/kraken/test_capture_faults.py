@@ -37,7 +37,8 @@ def run(store, script, seed):
             def progress(facts) -> None:
                 whole = facts["symbols_verified"] == len(SYMBOLS) and not proxy.script
                 box["calm"] = box["calm"] + 1 if whole else 0
-                if box["calm"] >= 4:
+                # What no checksum shows is waited for longer: a silence has to be noticed first.
+                if box["calm"] >= (2 if facts["gaps"] or not script else 8):
                     box["ended"].set()
 
             done = record(

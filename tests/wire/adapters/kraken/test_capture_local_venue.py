@@ -128,7 +128,7 @@ def test_parts_stand_alone_and_together_are_the_whole(tmp_path) -> None:
     channels = {"book": 10, "trade": 0}
     with running_venue(seed=6, speed=60, hold=True) as venue:
         config = CaptureConfig(symbols=SYMBOLS, channels=channels, part_ns=1_000_000_000)
-        done = capture_until(tmp_path, venue, config, lambda f: f["parts"] >= 4, within_s=30)
+        done = capture_until(tmp_path, venue, config, lambda f: f["parts"] >= 4)
         assert len(done.captures) >= 3
         whole = np.concatenate([of_the_venue(captured(tmp_path, i)) for i in sorted(done.captures)])
         theirs = {each: i for i, each in enumerate(venue.core.source.instruments.symbols)}
