@@ -181,6 +181,7 @@ class LocalVenue:
                         await writer.slack.wait()
                     await asyncio.sleep(0)
                     continue
+                self._wake.clear()  # the market has ended: wait, or the loop starves the sockets
             else:
                 self._wake.clear()
                 self._advance()
