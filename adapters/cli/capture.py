@@ -7,6 +7,7 @@ import json
 import re
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from adapters.kraken.capture import CaptureConfig
     from adapters.kraken.live import Hosts
+    from adapters.kraken.rotation import Rotation
 
 app = typer.Typer(
     help="Record Kraken's market into the cold store.",
@@ -87,6 +89,17 @@ def run(
     symbols_max: Annotated[
         int, typer.Option(help="Refuse a universe that is larger; 0: any size.", min=0)
     ] = 0,
+    universe_cap: Annotated[
+        int,
+        typer.Option(
+            help="Of the universe only the best so many, by turnover and spread, chosen anew.",
+            min=0,
+        ),
+    ] = 0,
+    universe_every: Annotated[str, typer.Option(help="How often it is chosen.")] = "15m",
+    pin: Annotated[
+        str | None, typer.Option(help="Pairs that never leave it.", show_default=False)
+    ] = None,
     channels: Annotated[
         str,
         typer.Option(help="What to record: book:DEPTH, trade, ticker, level3:DEPTH."),
@@ -154,6 +167,8 @@ def run(
     config = _config(
         symbols, universe, quote, deny, symbols_max, channels, name, part, silence, channel_silence
     )
+    if universe_cap or pin:
+        config = replace(config, rotation=_rotation(config, universe_cap, universe_every, pin))
     hosts = _hosts(config, url, level3_url, rest_url, keys, certificate)
     with _View(quiet or as_json) as view:
         done = record(
@@ -229,6 +244,28 @@ def _config(
     )
 
 
+def _rotation(config: CaptureConfig, cap: int, every: str, pin: str | None) -> Rotation:
+    """The rule of a universe of `cap` pairs: enter among the best 4 in 5, leave beyond 6 in 5."""
+    from adapters.kraken.phases import SECOND
+    from adapters.kraken.rotation import Rotation
+    from engine.core.universe import universe_params
+    from engine.instruments import canonical_symbol
+
+    if config.symbols or not cap:
+        raise ConfigError(
+            "only a universe with a cap is chosen anew.", "Give --universe and --universe-cap N."
+        )
+    pins = filter(None, (each.strip() for each in (pin or "").split(",")))
+    params = universe_params(
+        cap,
+        enter_rank=max(cap - cap // 5, 1),
+        leave_rank=cap + cap // 5,
+        rotation_max=max(cap // 10, 1),
+    )
+    every_ns = int(parse_duration(every) * SECOND)
+    return Rotation(params, every_ns, frozenset(map(canonical_symbol, pins)))
+
+
 def _hosts(
     config: CaptureConfig,
     url: str | None,
@@ -242,6 +279,7 @@ def _hosts(
     from adapters.kraken.level3 import LEVEL3_URL, tokens
     from adapters.kraken.live import Hosts
     from adapters.kraken.public import PUBLIC_URL
+    from adapters.kraken.rotation import tickers
     from engine.clock import WallClock
 
     public = url or PUBLIC_URL
@@ -258,17 +296,26 @@ def _hosts(
                 f"{certificate} is not a certificate that can be trusted: {error}.",
                 "Give the PEM file that the venue wrote.",
             ) from error
+    if config.rotation is not None and url and not rest_url:
+        raise ConfigError(
+            "a universe of another venue is chosen by that venue's REST.",
+            "Give --rest-url, as it prints it.",
+        )
+    from adapters.kraken.rest import REST_URL
+
+    clock = WallClock()
+    measure = None
+    if config.rotation is not None:
+        measure = tickers(rest_url or REST_URL, clock, context)
     if not config.needs_token:
-        return Hosts(public, ssl=context)
+        return Hosts(public, ssl=context, measure=measure)
     if url and not (level3_url and rest_url):
         raise ConfigError(
             "level 3 of another venue needs its other addresses too.",
             "Give --level3-url and --rest-url, as that venue prints them.",
         )
-    from adapters.kraken.rest import REST_URL
-
-    token = tokens(rest_url or REST_URL, keys, WallClock(), context)
-    return Hosts(public, level3_url or LEVEL3_URL, context, token)
+    token = tokens(rest_url or REST_URL, keys, clock, context)
+    return Hosts(public, level3_url or LEVEL3_URL, context, token, measure)
 
 
 def _stop_on_signals(ended: asyncio.Event) -> None:

@@ -24,6 +24,7 @@ from adapters.kraken.keeper import Frame, Part
 from adapters.kraken.level3 import LEVEL3_SYMBOLS_MAX, level3_pace
 from adapters.kraken.limits import ConnectionBudget
 from adapters.kraken.phases import SECOND, Limits, Note, Phase, Step
+from adapters.kraken.rotation import Choice, Measures, Rotation, Universe
 from adapters.kraken.session import BOOKS, Session
 from adapters.kraken.steps import instrument_of
 from adapters.kraken.subscriptions import Sub, Wish
@@ -71,6 +72,7 @@ class CaptureConfig:
     symbols : canonical names; empty: all pairs of `quote` that are online
     channels : name to depth, 0 where there is none: book, level3, trade, ticker
     deny : bases that the universe leaves out; symbols_max : refuse a larger one, 0 for no limit
+    rotation : with it the universe is a part of those pairs, chosen anew from time to time
     part_ns : a part ends with each multiple of this
     per_connection : most symbols of one public connection
     instruments_within : refuse if the venue has not listed its pairs by then, ns
@@ -82,6 +84,7 @@ class CaptureConfig:
     quote: str = "USD"
     deny: frozenset[str] = STABLE
     symbols_max: int = 0
+    rotation: Rotation | None = None
     part_ns: int = HOUR
     per_connection: int = 250
     instruments_within: int = 60 * SECOND
@@ -180,6 +183,7 @@ class Capture:
         self._pairs: dict[str, Pair] = {}
         self._system: int | None = None
         self._before: list[np.ndarray] = []  # events before the pairs are known
+        self._sink_later: list[dict[str, Any]] = []  # remarks on the part that begins next
         self._waiting: list[np.ndarray] = []  # events that the sink has not got
         self._n_parts = self.lineage.part
         self._part_ends = 0
@@ -188,6 +192,9 @@ class Capture:
         self._judged = self._told_lag = 0
         self._stopping = False
         self._groups: list[tuple[str, ...]] = []
+        self._measured: Measures | None = None
+        self._universe: Universe | None = None
+        self._leaving: tuple[str, ...] = ()  # their last messages may still come in this part
         self._add_session(level3=False, group=())
 
     # --- what the shell tells ---
@@ -249,6 +256,17 @@ class Capture:
                 row["qty"] = self.stats.decode_lag_ns
                 self._write([row], now)
 
+    def measured(self, found: Measures, now: int) -> None:
+        """What pairs came to lately, for a universe that is chosen by it."""
+        self._measured = found
+        if self._universe is None:
+            if self._pairs and self._table is None:
+                self._begin(now)
+            return
+        choice = self._universe.choose(self._pairs, found, now)
+        if choice is not None and not self._stopping:
+            self._rotate(choice, now)
+
     def remark(self, text: str, now: int) -> None:
         """Something that the shell met."""
         self._note(Note("warning", text), now)
@@ -298,7 +316,7 @@ class Capture:
                 self._sink.remark(instrument=text, ts=now)
             self._pairs[pair.symbol] = pair
         if self._table is None:
-            if message.type == "snapshot":
+            if message.type == "snapshot" and (not self.config.rotation or self._measured):
                 self._begin(now)
             return
         for other, session in enumerate(self.sessions):
@@ -311,7 +329,7 @@ class Capture:
     def _begin(self, now: int) -> None:
         """The pairs are known: choose, connect, begin the first part."""
         self._table = InstrumentTable(instrument_of(self._pairs[each]) for each in self._choose())
-        symbols = self._table.symbols
+        symbols = self._members(now)
         size = self.config.per_connection
         public = [symbols[at : at + size] for at in range(0, len(symbols), size)]
         self._groups[0] = public[0]
@@ -327,6 +345,63 @@ class Capture:
         self._begin_part(now, "the capture starts")
         for conn, session in enumerate(self.sessions):
             step = session.start(now) if conn else session.want(self._wishes(0), now)
+            self._handle(conn, step, now)
+
+    def _members(self, now: int) -> tuple[str, ...]:
+        """What is captured of the table: all of it, or the universe."""
+        assert self._table is not None
+        if self.config.rotation is None:
+            return self._table.symbols
+        if self._universe is None:
+            self._universe = Universe(
+                self.config.rotation, self._table.symbols, self.config.quote, self.config.deny
+            )
+            choice = self._universe.choose(self._pairs, self._measured or {}, now)
+            if choice is None:
+                raise VenueError(
+                    "no pair is good enough for the universe.",
+                    "Lower its least turnover, allow a wider spread, or name pairs.",
+                )
+            self._say(choice, now)
+        return self._universe.members
+
+    def _say(self, choice: Choice, now: int) -> None:
+        assert self._universe is not None
+        facts = {"version": self._universe.version, **choice._asdict()}
+        self._sink_later.append({"universe": facts, "reasons": self._universe.reasons(), "ts": now})
+        self._note(Note("info", f"universe {self._universe.version}: {_swap(choice)}"), now)
+
+    def _rotate(self, choice: Choice, now: int) -> None:
+        """Another universe: the epoch and the part end, and the connections want other pairs."""
+        self._say(choice, now)
+        entered = {False: list(choice.entered), True: list(choice.entered)}
+        for conn, (group, level3) in enumerate(zip(self._groups, self.level3, strict=True)):
+            size = LEVEL3_SYMBOLS_MAX if level3 else self.config.per_connection
+            kept = [each for each in group if each not in choice.left]
+            room, waiting = size - len(kept), entered[level3]
+            new, entered[level3] = waiting[:room], waiting[room:]
+            feed = self.feeds[conn]
+            for channel in self._books(level3):
+                for symbol in set(group) - set(kept):
+                    self._write([feed.unfollow(symbol, now, channel)], now)
+                for symbol in new:
+                    feed.follow(symbol, self.config.channels[channel], channel)
+            self._groups[conn] = (*kept, *new)
+        added = []
+        for level3, waiting in entered.items():
+            if waiting and (not level3 or "level3" in self.config.channels):
+                added.append(len(self.sessions))
+                self._add_session(level3=level3, group=tuple(waiting))
+                self.sessions[-1].alone = False
+                self._follow_one(added[-1])
+        for session in self.sessions:
+            session.alone = len(self.sessions) == 1
+        self._write([self._turn(each, now) for each in self.epochs.swap("another universe")], now)
+        self._leaving = choice.left
+        self._begin_part(now, "another universe")
+        self._leaving = ()
+        for conn, session in enumerate(self.sessions):
+            step = session.start(now) if conn in added else session.want(self._wishes(conn), now)
             self._handle(conn, step, now)
 
     def _choose(self) -> tuple[str, ...]:
@@ -346,15 +421,20 @@ class Capture:
             each.symbol
             for each in self._pairs.values()
             if each.quote == self.config.quote
-            and each.status == "online"
-            and each.base not in self.config.deny
+            # A universe that is chosen anew decides about these itself, and may change its mind.
+            and (self.config.rotation or each.status == "online")
+            and (self.config.rotation or each.base not in self.config.deny)
         )
         if not found:
             raise VenueError(
                 f"the venue lists no pair of {self.config.quote} that is online.",
                 "Name symbols, or wait until the venue is back.",
             )
-        if self.config.symbols_max and len(found) > self.config.symbols_max:
+        if (
+            self.config.symbols_max
+            and not self.config.rotation
+            and len(found) > self.config.symbols_max
+        ):
             raise ConfigError(
                 f"the universe has {len(found)} pairs, {self.config.symbols_max} are allowed.",
                 "Name symbols, or allow more; a universe is never cut in silence.",
@@ -395,17 +475,26 @@ class Capture:
         """A feed for each connection, all with the same table."""
         assert self._table is not None
         self.feeds = []
-        for session, group, level3 in zip(self.sessions, self._groups, self.level3, strict=True):
-            depths = {
-                name: dict.fromkeys(group, self.config.channels[name])
-                for name in BOOKS
-                if name in self.config.channels and (name == "level3") == level3
-            }
-            feed = MarketFeed(
-                self._table, depths.get("book", {}), level3_depths=depths.get("level3", {})
-            )
-            self.feeds.append(feed)
-            session.follow(feed, self._table)
+        for conn in range(len(self.sessions)):
+            self._follow_one(conn)
+
+    def _follow_one(self, conn: int) -> None:
+        assert self._table is not None
+        depths = {
+            name: dict.fromkeys(self._groups[conn], self.config.channels[name])
+            for name in self._books(self.level3[conn])
+        }
+        feed = MarketFeed(
+            self._table, depths.get("book", {}), level3_depths=depths.get("level3", {})
+        )
+        self.feeds.append(feed)
+        self.sessions[conn].follow(feed, self._table)
+
+    def _books(self, level3: bool) -> list[str]:
+        """The captured channels that keep a book, of connections of this kind."""
+        return [
+            name for name in BOOKS if name in self.config.channels and (name == "level3") == level3
+        ]
 
     # --- parts ---
 
@@ -420,9 +509,10 @@ class Capture:
         if capture_id in self._ids:  # two parts of one second
             capture_id += f"-{self._n_parts}"
         self._ids.add(capture_id)
+        captured = {*self._members(now), *self._leaving}
+        symbols = [each for each in self._table.symbols if each in captured]
         depths = {
-            name: dict.fromkeys(self._table.symbols, depth)
-            for name, depth in self.config.channels.items()
+            name: dict.fromkeys(symbols, depth) for name, depth in self.config.channels.items()
         }
         meta = {
             "venue": "kraken",
@@ -434,6 +524,9 @@ class Capture:
         self.hand_over()
         self._sink.begin(Part(capture_id, self._table, self.seq_next, meta))
         self._sink.remark(part=self._n_parts, why=why, ts=now, lineage=self.lineage.name)
+        for facts in self._sink_later:
+            self._sink.remark(**facts)
+        self._sink_later.clear()
         if first:
             # Connection 0 told its first steps before there was a part to write them to.
             self._write(self._before, now)
@@ -473,7 +566,7 @@ class Capture:
                     bad.add(each.symbol)
                 if each.lost_at:
                     oldest = min(oldest, each.lost_at)
-        n_symbols = len(self._table)
+        n_symbols = len(self._members(now))
         return Facts(n_symbols, len(asked - bad), now - oldest, self._sink.lag_ns(now))
 
     # --- writing ---
@@ -524,6 +617,15 @@ class Capture:
 
 def _why(step: Step) -> str:
     return next((note.text for note in step.notes if note.level != "info"), "")
+
+
+def _swap(choice: Choice) -> str:
+    text = f"{len(choice.members)} pairs"
+    for word, symbols in (("in", choice.entered), ("out", choice.left)):
+        if symbols:
+            more = f" and {len(symbols) - 5} more" if len(symbols) > 5 else ""
+            text += f", {word} {', '.join(symbols[:5])}{more}"
+    return text
 
 
 def _difference(before: Pair, after: Pair) -> str:

@@ -20,6 +20,7 @@ from adapters.kraken.capture import Capture
 from adapters.kraken.keeper import Keeper
 from adapters.kraken.phases import SECOND, Phase
 from adapters.kraken.public import Line
+from adapters.kraken.rotation import Measures
 from engine.clock import Clock
 from engine.errors import ClockError, KapitaalbotError, SecretError
 
@@ -28,18 +29,24 @@ TURN_FRAMES: Final = 256  # taken before the sockets are looked at again
 INBOX_BYTES: Final = 256 << 20
 CLOCK_BACK_MAX: Final = 60 * SECOND
 TOKEN_AGAIN_NS: Final = 10 * SECOND
+MEASURE_AGAIN_S: Final = 10.0
 
 Item = tuple[int, str, int, object]  # stamp, what, connection, frame or code and reason
 
 
 @dataclass(frozen=True)
 class Hosts:
-    """Where to connect. ssl : own certificates; token : gives a fresh token for level 3"""
+    """Where to connect.
+
+    ssl : own certificates; token : gives a fresh token for level 3; measure : tells what every
+    pair came to lately, for a universe that is chosen by it
+    """
 
     public: str
     level3: str = ""
     ssl: ssl_module.SSLContext | None = None
     token: Callable[[], Awaitable[str]] | None = None
+    measure: Callable[[], Awaitable[Measures]] | None = None
 
 
 class _Hub:
@@ -136,6 +143,7 @@ class _Hub:
         self._carry_out()
         ticker = asyncio.create_task(self._tick())
         stopper = asyncio.create_task(self._stop(stop))
+        meter = asyncio.create_task(self._measure())
         try:
             while not self.capture.done:
                 if self.failure is not None:
@@ -148,14 +156,31 @@ class _Hub:
                 self._turn()
                 await asyncio.sleep(0)
         finally:
-            for task in (ticker, stopper, *self.tasks.values()):
+            tasks = (ticker, stopper, meter, *self.tasks.values())
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(ticker, stopper, *self.tasks.values(), return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(TICK_S)
             self._put((self.stamp(), "tick", 0, None))
+
+    async def _measure(self) -> None:
+        """Tell the capture what pairs came to, again and again, if its universe depends on it."""
+        rotation = self.capture.config.rotation
+        if rotation is None or self.hosts.measure is None:
+            return
+        while True:
+            try:
+                found = await self.hosts.measure()
+            except KapitaalbotError as error:
+                text = f"pairs could not be measured: {error.message}"
+                self._put((self.stamp(), "remark", 0, text))
+                await asyncio.sleep(MEASURE_AGAIN_S)
+                continue
+            self._put((self.stamp(), "measured", 0, found))
+            await asyncio.sleep(rotation.every_ns / SECOND)
 
     async def _stop(self, stop: asyncio.Event) -> None:
         await stop.wait()
@@ -177,6 +202,12 @@ class _Hub:
             elif what == "closed":
                 assert isinstance(data, tuple)
                 self.capture.closed(conn, data[0], data[1], ts)
+            elif what == "measured":
+                assert isinstance(data, dict)
+                self.capture.measured(data, ts)
+            elif what == "remark":
+                assert isinstance(data, str)
+                self.capture.remark(data, ts)
             else:
                 self.capture.stop(ts)
             self.capture.stats.decode_lag_ns = max(0, self._last - ts)

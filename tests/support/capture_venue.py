@@ -88,13 +88,13 @@ def running_venue(**options: Any) -> Iterator[LocalVenue]:
         thread.join()
 
 
-def hosts_of(venue: LocalVenue, *, level3: bool = False) -> Hosts:
+def hosts_of(venue: LocalVenue, *, level3: bool = False, measure: Any = None) -> Hosts:
     async def token() -> str:
         return venue.new_token()
 
     if level3:
         return Hosts(venue.public_url, venue.level3_url, token=token)
-    return Hosts(venue.public_url)
+    return Hosts(venue.public_url, measure=measure)
 
 
 def capture_until(
@@ -104,6 +104,7 @@ def capture_until(
     enough: Callable[[dict[str, Any]], bool],
     *,
     level3: bool = False,
+    measure: Any = None,
     within_s: float = 60.0,
     **options: Any,
 ) -> Recorded:
@@ -120,7 +121,7 @@ def capture_until(
     return record(
         store,
         config,
-        hosts_of(venue, level3=level3),
+        hosts_of(venue, level3=level3, measure=measure),
         stop=stop,
         for_s=within_s,
         progress=progress,
