@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple, Protocol
 import numpy as np
 
 from adapters.kraken import opening
-from adapters.kraken.epochs import Criteria, Epochs, Facts, Turn
+from adapters.kraken.epochs import Criteria, Epochs, Facts, Turn, word_of
 from adapters.kraken.feed import MarketFeed
 from adapters.kraken.keeper import Frame, Part
 from adapters.kraken.level3 import LEVEL3_SYMBOLS_MAX, level3_pace
@@ -547,7 +547,7 @@ class Capture:
             self._write([self._turn(turn, now)], now, turn.verdict)
             level = "info" if turn.status == 1 else "warning"
             self._note(
-                Note(level, f"epoch {turn.number} is {self.epochs.word}: {turn.verdict}"), now
+                Note(level, f"epoch {turn.number} is {word_of(turn.status)}: {turn.verdict}"), now
             )
 
     def facts(self, now: int) -> Facts:

@@ -65,6 +65,11 @@ class Turn:
     verdict: str
 
 
+def word_of(status: int) -> str:
+    """A status (EPOCH_*) as people say it."""
+    return _WORD.get(status, "closed")
+
+
 class Epochs:
     """The epochs of one lineage. `number` is the newest, 0 before the first."""
 
@@ -98,7 +103,7 @@ class Epochs:
 
     @property
     def word(self) -> str:
-        return _WORD.get(self.status, "closed")
+        return word_of(self.status)
 
     def _open(self, status: int, verdict: str) -> Turn:
         self.number += 1
