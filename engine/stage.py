@@ -50,6 +50,7 @@ STAGE_NAMES: Final = (
     "timer_to_venue",
     "settle_shadow",
     "close_shadow",
+    "run_caps",
 )
 
 # Parameters of these names are not int64; `define_kind` says what they are.

@@ -23,6 +23,7 @@ from engine.core.records import (
     T_EQUITY,
 )
 from engine.core.rows import claim_row
+from engine.core.throttle import throttle_factor, throttle_step
 from engine.events import MODE_REDUCED
 from engine.jit import kernel
 from engine.numerics import clip, floor_int, is_nan
@@ -162,12 +163,18 @@ def losses_since(glob, ts):
 
 @kernel
 def size_factor(desk):
-    """Multiplier of every size: below 1 in mode REDUCED, and halved after an hour of losses."""
+    """Multiplier of every size: below 1 in mode REDUCED and after losses.
+
+    With a ladder (`risk.throttle_steps`) as its step says, else halved after an hour of losses.
+    """
     glob = desk.glob
     params = desk.params
     factor = 1.0
     if glob["mode"] == MODE_REDUCED:
         factor = params["capital_reduced_factor"]
+    if params["risk_throttle_steps"] > 0:
+        step = throttle_step(glob, params, sizing_equity(desk))
+        return factor * throttle_factor(step, params)
     limit = share_money(sizing_equity(desk), params["risk_throttle_loss_1h"])
     if losses_since(glob, glob["now"] - HOUR_NS) >= limit > 0:
         factor *= 0.5

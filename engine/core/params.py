@@ -316,6 +316,44 @@ PARAMETERS: Final[tuple[Parameter, ...]] = (
     ),
     Parameter(
         "risk",
+        "throttle_steps",
+        0,
+        0,
+        16,
+        "",
+        "steps of the ladder of losses; the last ends entries (EXIT_ONLY). 0: no ladder, the hour's "
+        "halving above holds instead",
+    ),
+    Parameter(
+        "risk", "throttle_step_1h", 0.01, 0.0001, 1.0, "of equity", "loss in an hour per step"
+    ),
+    Parameter(
+        "risk", "throttle_step_24h", 0.02, 0.0001, 1.0, "of equity", "loss in 24 hours per step"
+    ),
+    Parameter("risk", "throttle_factor", 0.5, 0.0, 1.0, "", "size multiplier per step"),
+    Parameter(
+        "risk", "family_max", 10.0, 0.0, 10.0, "of equity", "positions and entries of one family"
+    ),
+    Parameter(
+        "risk",
+        "concentration_max",
+        1.0,
+        0.0,
+        1.0,
+        "of exposure",
+        "largest symbol as a share of all that is deployed",
+    ),
+    Parameter(
+        "risk",
+        "concentration_from",
+        0.2,
+        0.0,
+        10.0,
+        "of equity",
+        "deployed at least this much before concentration is asked",
+    ),
+    Parameter(
+        "risk",
         "rate_reserve",
         40.0,
         0.0,

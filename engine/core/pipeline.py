@@ -31,7 +31,7 @@ from engine.core.records import (
     THESIS_INACTIVE,
 )
 from engine.core.regime import update_regime
-from engine.core.risk import risk_gate, risk_reason
+from engine.core.risk import cap_gate, risk_gate, risk_reason, settle_throttle
 from engine.core.rows import claim_row
 from engine.core.safety import settle_mode
 from engine.core.selection import (
@@ -268,6 +268,8 @@ def enter(core, i):
     row["qty"] = qty
     row["price"] = price
     verdict, check, value, limit = risk_gate(core, i, price, qty)
+    if verdict == ALLOW:
+        verdict, check, value, limit = cap_gate(core, i, price, qty, winner["route"])
     row["verdict"] = verdict
     row["check"] = check
     row["check_value"] = canonical(value)
@@ -385,6 +387,7 @@ def evaluate(core):
     settle_winners(core)
     follow_candidates(core, first_candidate)
     settle_mode(core)
+    settle_throttle(core)
     record_decisions(core, row)
     if glob["now"] - glob["health_ts"] >= core.params[0]["records_health_interval_ns"]:
         record_health(core)

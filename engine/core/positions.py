@@ -17,6 +17,7 @@ from typing import Final
 from engine.core.faults import FAULT_MONEY
 from engine.core.records import T_FILLS, T_POSITIONS, T_REALIZED
 from engine.core.rows import claim_row
+from engine.core.throttle import throttle_loss
 from engine.jit import kernel
 from engine.numerics import canonical, floor_int, ratio
 from engine.units import PRODUCT_MAX, notional_fits, notional_money
@@ -217,6 +218,7 @@ def close_trip(desk, i):
         glob["loss_ts"][k] = now
         glob["loss_money"][k] = -net
         glob["n_losses"] += 1
+        throttle_loss(glob["throttle"], now, -net)
     ring = desk.rings["realized"]
     n = claim_row(glob, T_REALIZED, len(ring))
     if n < 0:

@@ -19,6 +19,7 @@ from engine.core.capital import (
     sizing_equity,
     symbol_value,
 )
+from engine.core.caps import CAP_CONCENTRATION, CAP_FAMILY, run_caps
 from engine.core.desk import desk_of
 from engine.core.orders import count_working
 from engine.core.positions import value_at
@@ -34,6 +35,8 @@ from engine.core.records import (
     RISK_VETO,
     VETO,
 )
+from engine.core.throttle import throttle_step
+from engine.events import MODE_EXIT_ONLY, MODE_NORMAL, MODE_REDUCED
 from engine.jit import kernel
 from engine.numerics import canonical, ratio
 from engine.stage import stage
@@ -63,6 +66,8 @@ RISK_NAMES: Final[dict[int, str]] = {
     RISK_SYMBOL_VALUE: "symbol_value",
     RISK_EXPOSURE: "exposure",
     RISK_PRICE_BAND: "price_band",
+    CAP_FAMILY: "family",
+    CAP_CONCENTRATION: "concentration",
 }
 
 # The reason code that a refusal by each check puts into the decision row.
@@ -79,6 +84,8 @@ RISK_REASONS: Final = np.array(
         INVENTORY_CAP,
         EXPOSURE_CAP,
         RISK_VETO,
+        EXPOSURE_CAP,
+        INVENTORY_CAP,
     ],
     np.int64,
 )
@@ -155,6 +162,12 @@ def check_loss_throttle(lost, equity, share):
 
 
 @kernel
+def check_throttle_step(step, n_steps):
+    """Step of the ladder of losses: on the last one no entries at all."""
+    return ALLOW if step < n_steps else HALT, float(step), float(n_steps)
+
+
+@kernel
 def entries_since(glob, ts):
     """Entries sent after `ts` (of the newest ones that the ring holds)."""
     n = min(glob["n_entries"], len(glob["entries_ts"]))
@@ -203,8 +216,12 @@ def run_checks(desk, i, price, qty):
     )
     if verdict != ALLOW:
         return verdict, RISK_DRAWDOWN, value, limit
-    lost = losses_since(glob, glob["now"] - HOUR_NS)
-    verdict, value, limit = check_loss_throttle(lost, equity, params["risk_throttle_loss_1h"])
+    if params["risk_throttle_steps"] > 0:
+        step = throttle_step(glob, params, equity)
+        verdict, value, limit = check_throttle_step(step, params["risk_throttle_steps"])
+    else:
+        lost = losses_since(glob, glob["now"] - HOUR_NS)
+        verdict, value, limit = check_loss_throttle(lost, equity, params["risk_throttle_loss_1h"])
     if verdict != ALLOW:
         return verdict, RISK_LOSS_THROTTLE, value, limit
     # The ring remembers so many entries; a limit beyond it could not be seen to be reached.
@@ -246,6 +263,27 @@ def risk_gate(core, i, price, qty):
     its value, its limit as float64)
     """
     return run_checks(desk_of(core), i, price, qty)
+
+
+@kernel
+def cap_gate(core, i, price, qty, route):
+    """The caps across symbols and families, asked after `risk_gate`; answers as it does."""
+    return run_caps(desk_of(core), i, price, qty, route)
+
+
+@kernel
+def settle_throttle(core):
+    """The last step of the ladder of losses ends entries: EXIT_ONLY, until an operator says otherwise.
+
+    Call once per evaluation. It tightens only, and leaves the stricter modes alone.
+    """
+    desk = desk_of(core)
+    glob = desk.glob
+    n_steps = desk.params["risk_throttle_steps"]
+    if n_steps == 0 or (glob["mode"] != MODE_NORMAL and glob["mode"] != MODE_REDUCED):
+        return
+    if throttle_step(glob, desk.params, sizing_equity(desk)) >= n_steps:
+        glob["mode"] = MODE_EXIT_ONLY
 
 
 @kernel

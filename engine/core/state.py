@@ -43,6 +43,7 @@ from engine.core.records import (
 from engine.core.routes import N_FAMILIES, N_HORIZONS
 from engine.core.shadow import SHADOW
 from engine.core.tape import TAPE
+from engine.core.throttle import THROTTLE
 from engine.core.watch import WATCH
 from engine.events import EPOCH_VALID, EVENT, MODE_NORMAL
 from engine.instruments import INSTRUMENT_ROW
@@ -139,6 +140,8 @@ GLOB: Final = np.dtype(
         ("reason_counts", "<i8", (N_REASONS,)),  # candidates stopped first by each code, whole run
         # shadow.py
         ("shadow", SHADOW),
+        # throttle.py
+        ("throttle", THROTTLE),
     ]
 )
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from engine.core.capital import update_capital
+from engine.core.caps import CAP_CONCENTRATION, CAP_FAMILY
 from engine.core.records import (
     ALLOW,
     EXPOSURE_CAP,
@@ -196,6 +197,8 @@ def test_every_check_has_a_name_and_a_reason() -> None:
         RISK_SYMBOL_VALUE: INVENTORY_CAP,
         RISK_EXPOSURE: EXPOSURE_CAP,
         RISK_PRICE_BAND: RISK_VETO,
+        CAP_FAMILY: EXPOSURE_CAP,
+        CAP_CONCENTRATION: INVENTORY_CAP,
     }
     assert expected == {check: risk_reason(check) for check in RISK_NAMES}
     assert set(expected.values()) <= set(REASONS)
