@@ -23,8 +23,16 @@ from typing import Annotated, Any, Final
 import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
 
+from engine.core.ignition import IGNITION_NAMES
 from engine.core.params import PARAMETERS, default_params, timer_grid_ns
-from engine.core.regime import REGIME_NAMES, REGIME_UNKNOWN
+from engine.core.regime import (
+    CHAOS_GAP,
+    CHAOS_ONE_WAY,
+    CHAOS_SPREAD,
+    REGIME_CHAOS,
+    REGIME_NAMES,
+    REGIME_UNKNOWN,
+)
 from engine.core.routes import (
     BUILT_FAMILIES,
     FAMILY_NAMES,
@@ -38,6 +46,9 @@ from engine.units import to_money
 from engine.venue.fees import FEE_SCHEDULES
 from engine.venue.params import PARAMETERS as VENUE_PARAMETERS
 from engine.venue.params import TIERS, venue_params
+
+# Kinds of CHAOS that a profile may allow; doubtful data is none of them.
+CHAOS_KEYS: Final = {"spread": CHAOS_SPREAD, "gap": CHAOS_GAP, "one_way": CHAOS_ONE_WAY}
 
 ENV_PREFIX: Final = "KAPITAALBOT__"
 FILE_NAME: Final = "kapitaalbot.toml"
@@ -178,6 +189,12 @@ class FamilySection(Section):
     regimes: tuple[str, ...] | None = Field(None, description="regimes in which it may enter")
     taker: bool | None = Field(None, description="may take liquidity")
     tod: bool = Field(False, description="moves scale with the usual tradability of the hour")
+    chaos: tuple[str, ...] | None = Field(
+        None, description="kinds of CHAOS in which it may enter: spread, gap, one_way"
+    )
+    ignition: tuple[str, ...] | None = Field(
+        None, description="states of ignition in which it may enter, with ignition.enabled"
+    )
     params: dict[str, float] = Field(default_factory=dict, description="its own parameters")
 
 
@@ -334,6 +351,17 @@ def _cross_check(profile: Any, origin: str) -> None:
                         f"families.{name}.params.{key}: {value} does not lie in "
                         f"{slots[key].low} to {slots[key].high} {slots[key].unit}".rstrip()
                     )
+        for kind in family.chaos or ():
+            if kind not in CHAOS_KEYS:
+                problems.append(
+                    f"families.{name}.chaos: {kind!r} is not one of {', '.join(CHAOS_KEYS)}"
+                )
+        for state in family.ignition or ():
+            if state.upper() not in IGNITION_NAMES.values():
+                problems.append(
+                    f"families.{name}.ignition: {state!r} is not one of "
+                    f"{', '.join(IGNITION_NAMES.values())}"
+                )
         for regime in family.regimes or ():
             if regime.upper() not in REGIME_NAMES.values() or regime.upper() == "UNKNOWN":
                 problems.append(f"families.{name}.regimes: {regime!r} is not a regime that trades")
@@ -462,6 +490,14 @@ def _fill_family(row: Any, code: int, family: FamilySection, plugins: tuple[Any,
         allowed = {each.upper() for each in family.regimes}
         for regime, name in REGIME_NAMES.items():
             row["regime_allows"][code][regime] = int(name in allowed and regime != REGIME_UNKNOWN)
+    if family.chaos is not None:
+        row["regime_allows"][code][REGIME_CHAOS] = int(bool(family.chaos))
+        for kind, chaos in CHAOS_KEYS.items():
+            row["chaos_allows"][code][chaos] = int(kind in family.chaos)
+    if family.ignition is not None:
+        allowed = {each.upper() for each in family.ignition}
+        for state, name in IGNITION_NAMES.items():
+            row["ignition_allows"][code][state] = int(name in allowed)
     if code >= FAMILY_PLUGIN:
         slots = list(plugins[code - FAMILY_PLUGIN].params)
     else:

@@ -51,6 +51,7 @@ STAGE_NAMES: Final = (
     "settle_shadow",
     "close_shadow",
     "run_caps",
+    "widen_market",
 )
 
 # Parameters of these names are not int64; `define_kind` says what they are.

@@ -143,6 +143,9 @@ TABLE_MEANINGS: Final = {
     "health": "Quality of the data per symbol, on a grid of time.",
     "outcomes": "What became of the candidates that were followed, chosen or not "
     "(`records.shadow`): moves of the mid, and the trade that it would have been.",
+    "ignition": "One row per change of a symbol's ignition state, with the numbers that caused it.",
+    "forecast_15m": "Each quarter hour the forecast of a symbol, and a quarter later the same with "
+    "the move that followed.",
     "commands": "Every command that went to the venue, as it was sent.",
 }
 

@@ -16,7 +16,7 @@ WINDOWS_S: Final = (10, 60, 300, 900, 3600)
 WINDOW_SUFFIXES: Final = ("10s", "1m", "5m", "15m", "1h")
 N_WINDOWS: Final = len(WINDOWS_S)
 # Windows of the estimators over full minute candles, in candles.
-CANDLE_WINDOWS: Final = (15, 60, 239)
+CANDLE_WINDOWS: Final = (15, 60, 238)
 CANDLE_SUFFIXES: Final = ("15m", "1h", "4h")
 
 
@@ -136,7 +136,7 @@ FEATURES: Final[tuple[Feature, ...]] = (
     # drift set and movers
     *_drifts("drift", "bps/min", 2, "return of the window per minute"),
     *_drifts("drift_change", "bps/min", 1, "drift of the window's newer half - of its older half"),
-    *_windowed("mover_rank", "0..1", 2, "rank of abs(return) among the symbols, 1: moves most"),
+    *_windowed("mover_rank", "0..1", 1, "rank of abs(return) among the symbols, 1: moves most"),
     Feature("direction", "-1..1", 2, "mean of drift_t / 2, clipped, over 1m, 5m, 15m, 1h"),
     Feature("agreement", "0..1", 2, "share of those windows that agree with `direction`"),
     # volume-weighted price of longer windows, in whole minutes

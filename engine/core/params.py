@@ -11,7 +11,24 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from engine.core.columns import N_FAMILY_PARAMS
-from engine.core.routes import N_FAMILIES, N_HORIZONS
+from engine.core.routes import (
+    FAMILY_ATR_BREAKOUT,
+    FAMILY_BREAKOUT,
+    FAMILY_FADE,
+    FAMILY_GRID,
+    FAMILY_IGNITION,
+    FAMILY_MARKET_MAKING,
+    FAMILY_MEAN_REVERSION,
+    FAMILY_MOMENTUM,
+    FAMILY_ORDER_FLOW,
+    FAMILY_PLUGIN,
+    FAMILY_PULLBACK,
+    FAMILY_SCALPING,
+    FAMILY_SWEEP,
+    FAMILY_VWAP_REVERSION,
+    N_FAMILIES,
+    N_HORIZONS,
+)
 
 
 class Parameter(NamedTuple):
@@ -455,10 +472,122 @@ PARAMETERS: Final[tuple[Parameter, ...]] = (
         "ns",
         "uncovered longer: EXIT_COVERAGE_MISSING and a marketable exit",
     ),
+    # what is understood of the market
+    Parameter("features", "vwap", True, 0, 1, "", "volume-weighted prices; off: NaN"),
+    Parameter(
+        "features",
+        "burst_gap_ns",
+        100_000_000,
+        0,
+        60 * S,
+        "ns",
+        "trades of one side further apart are two bursts",
+    ),
+    Parameter(
+        "features",
+        "level3",
+        False,
+        0,
+        1,
+        "",
+        "keep the orders of a level-3 feed; off: the columns of level 3 are NaN",
+    ),
+    Parameter(
+        "features", "level3_half_life_s", 60.0, 1.0, 86_400.0, "s", "half-life of level-3 rates"
+    ),
+    Parameter(
+        "features",
+        "level3_quality_min",
+        0.7,
+        0.0,
+        1.0,
+        "0..1",
+        "quality below which level 3 is not used",
+    ),
+    # ignition
+    Parameter("ignition", "enabled", False, 0, 1, "", "off: DORMANT, no family is restricted"),
+    Parameter(
+        "ignition", "compression_enter", 0.2, 0.0, 1.0, "0..1", "range percentile: COMPRESSION"
+    ),
+    Parameter(
+        "ignition", "compression_leave", 0.5, 0.0, 1.0, "0..1", "above: DORMANT without ignition"
+    ),
+    Parameter(
+        "ignition", "burst_enter", 3.0, 0.0, 1e6, "", "notional over its mean that may ignite"
+    ),
+    Parameter("ignition", "burst_leave", 0.8, 0.0, 1e6, "", "below: EXPANSION is over"),
+    Parameter("ignition", "body_enter", 0.6, 0.0, 1.0, "0..1", "body of a candle that may ignite"),
+    Parameter("ignition", "flow_enter", 0.3, -1.0, 1.0, "-1..1", "flow that must go with it"),
+    Parameter(
+        "ignition", "acceleration_enter", 1.0, 0.0, 100.0, "sd", "acceleration that may ignite"
+    ),
+    Parameter(
+        "ignition", "acceleration_leave", 1.5, 0.0, 100.0, "sd", "against it: EXPANSION is over"
+    ),
+    Parameter("ignition", "expansion_enter", 0.6, 0.0, 1.0, "0..1", "range percentile: EXPANSION"),
+    Parameter("ignition", "dwell_ns", 120 * S, 0, 86_400 * S, "ns", "shortest stay in a state"),
+    Parameter(
+        "ignition",
+        "ignition_max_ns",
+        600 * S,
+        0,
+        86_400 * S,
+        "ns",
+        "no EXPANSION by then: COOLDOWN",
+    ),
+    Parameter("ignition", "expansion_max_ns", 3600 * S, 0, 86_400 * S, "ns", "longest EXPANSION"),
+    Parameter("ignition", "cooldown_ns", 1800 * S, 0, 86_400 * S, "ns", "length of COOLDOWN"),
+    Parameter("ignition", "missing_max", 5, 0, 240, "", "minutes without a trade; more: DORMANT"),
+    # forecast of 15 minutes
+    Parameter(
+        "forecast", "scale", 0.0, 0.0, 0.2, "", "most by which it scales directional moves; 0: off"
+    ),
+    Parameter("forecast", "weight_drift_5m", 0.3, -10.0, 10.0, "", "weight of drift_t_5m / 2"),
+    Parameter("forecast", "weight_drift_15m", 0.3, -10.0, 10.0, "", "of drift_t_15m / 2"),
+    Parameter("forecast", "weight_drift_1h", 0.2, -10.0, 10.0, "", "of drift_t_1h / 2"),
+    Parameter("forecast", "weight_flow", 0.3, -10.0, 10.0, "", "of flow_imbalance_15m"),
+    Parameter("forecast", "weight_depth", 0.2, -10.0, 10.0, "", "of imbalance_far"),
+    Parameter("forecast", "weight_range", 0.1, -10.0, 10.0, "", "of the place in the range of 1 h"),
+    Parameter("forecast", "weight_acceleration", 0.1, -10.0, 10.0, "", "of acceleration / 3"),
+    # ranking
+    Parameter(
+        "ranking", "tod", False, 0, 1, "", "multiply the rank of symbols by their hour of the week"
+    ),
+    Parameter(
+        "ranking", "tod_prior", 4.0, 0.001, 1e6, "hours", "doubt against what an hour has shown"
+    ),
+    # score of microstructure
+    Parameter("score", "spread_half_bps", 5.0, 0.001, 10_000.0, "bps", "spread that scores 0.5"),
+    Parameter("score", "density_half", 20_000.0, 1e-6, 1e12, "quote", "depth that scores 0.5"),
+    Parameter("score", "weight_spread", 1.0, 0.0, 1000.0, "", "weight of the spread"),
+    Parameter("score", "weight_lean", 0.5, 0.0, 1000.0, "", "of the microprice's lean"),
+    Parameter("score", "weight_density", 1.0, 0.0, 1000.0, "", "of the depth near the touch"),
+    Parameter("score", "weight_refill", 0.5, 0.0, 1000.0, "", "of the refill"),
 )
 
+# Kinds of CHAOS (regime.py) and states of ignition (ignition.py).
+N_CHAOS: Final = 5
+CHAOS_DATA: Final = 1  # as in regime.py, which stands above this file
+N_IGNITION: Final = 5
 # Per family and regime: 1 allows. Rows: FAMILY_*, columns: REGIME_* (UNKNOWN never trades).
 N_REGIMES: Final = 6
+
+# Families that may enter per state of ignition; user families may in all.
+_REVERTING: Final = (
+    FAMILY_MARKET_MAKING,
+    FAMILY_GRID,
+    FAMILY_SCALPING,
+    FAMILY_MEAN_REVERSION,
+    FAMILY_VWAP_REVERSION,
+)
+_MOVING: Final = (FAMILY_MOMENTUM, FAMILY_BREAKOUT, FAMILY_ATR_BREAKOUT, FAMILY_ORDER_FLOW)
+IGNITION_FAMILIES: Final = (
+    (*_REVERTING, *_MOVING, FAMILY_FADE, FAMILY_PULLBACK, FAMILY_SWEEP),  # DORMANT
+    _REVERTING,  # COMPRESSION
+    (*_MOVING, FAMILY_IGNITION),  # IGNITION
+    (*_MOVING, FAMILY_IGNITION, FAMILY_PULLBACK),  # EXPANSION
+    (*_REVERTING, FAMILY_FADE, FAMILY_PULLBACK, FAMILY_SWEEP),  # COOLDOWN
+)
 
 FAMILY_FIELDS: Final = (
     ("family_enabled", "<i8", (N_FAMILIES,)),
@@ -469,6 +598,8 @@ FAMILY_FIELDS: Final = (
     ("family_taker", "<i8", (N_FAMILIES,)),  # 1: may take liquidity
     ("family_tod", "<i8", (N_FAMILIES,)),  # 1: moves scale with the hour of the week
     ("regime_allows", "<i8", (N_FAMILIES, N_REGIMES)),
+    ("chaos_allows", "<i8", (N_FAMILIES, N_CHAOS)),  # counts only where regime_allows CHAOS
+    ("ignition_allows", "<i8", (N_FAMILIES, N_IGNITION)),  # counts only with ignition.enabled
     ("horizon_enabled", "<i8", (N_HORIZONS,)),
     ("n_fee_tiers", "<i8"),
     ("fee_volume", "<i8", (16,)),  # money, 30-day volume from which the tier holds
@@ -494,6 +625,12 @@ def default_params() -> np.ndarray:
     params = np.zeros(1, PARAMS)
     for each in PARAMETERS:
         params[0][each.field] = each.default
+    # Doubtful data blocks every family, whatever its profile says.
+    params[0]["chaos_allows"][:] = 1
+    params[0]["chaos_allows"][:, CHAOS_DATA] = 0
+    for state, families in enumerate(IGNITION_FAMILIES):
+        for family in (*families, *range(FAMILY_PLUGIN, N_FAMILIES)):
+            params[0]["ignition_allows"][family, state] = 1
     return params
 
 

@@ -8,7 +8,10 @@ its symbol with a blocker, never the evaluation. Pure over the state, the same f
 from __future__ import annotations
 
 from engine.core.capital import order_qty, reference_qty, update_capital
+from engine.core.drift import rank_movers
 from engine.core.features import compute_features
+from engine.core.level3 import level3_second
+from engine.core.minutes import minutes_second
 from engine.core.orders import count_working
 from engine.core.planner import manage_entries, plan_entry
 from engine.core.protection import guard_position
@@ -30,6 +33,7 @@ from engine.core.records import (
     T_HEALTH,
     THESIS_INACTIVE,
 )
+from engine.core.refill import refill_expire
 from engine.core.regime import update_regime
 from engine.core.risk import cap_gate, risk_gate, risk_reason, settle_throttle
 from engine.core.rows import claim_row
@@ -42,6 +46,7 @@ from engine.core.selection import (
 )
 from engine.core.shadow import follow_candidates
 from engine.core.tape import tape_second
+from engine.core.wide import widen_market
 from engine.jit import kernel
 from engine.numerics import NAN, canonical
 from engine.stage import stage
@@ -54,7 +59,16 @@ def sample_market(core, i):
     mid_half_ticks = 0
     if symbol["verified"] == 1 and 0 < symbol["bid"] < symbol["ask"]:
         mid_half_ticks = symbol["bid"] + symbol["ask"]
-    tape_second(symbol["tape"], mid_half_ticks, core.glob[0]["now"])
+    now = core.glob[0]["now"]
+    tape_second(symbol["tape"], mid_half_ticks, now)
+    minutes_second(symbol["minutes"], symbol["tape"])
+    refill_expire(symbol["refill"], now)
+    params = core.params[0]
+    if params["features_level3"] == 1:
+        bid = symbol["bid"] if mid_half_ticks > 0 else 0
+        level3_second(
+            symbol["level3"], bid, symbol["ask"], now, params["features_level3_half_life_s"]
+        )
 
 
 @stage
@@ -65,6 +79,7 @@ def refresh_market(core, i):
     sample_market(core, i)
     compute_features(symbol, now)
     update_regime(symbol, core.params[0], now)
+    widen_market(core, i)
 
 
 @kernel
@@ -92,6 +107,9 @@ def clear_decision(row, core, i):
     if 0 < bid < ask:
         row["spread_bps"] = canonical(20_000.0 * float(ask - bid) / float(bid + ask))
     row["regime"] = symbol["regime"]
+    row["chaos_kind"] = symbol["chaos_kind"]
+    row["expansion"] = symbol["expansion"]
+    row["ignition"] = symbol["ignition"]["state"]
     row["book_age_ns"] = now - symbol["book_ts"] if symbol["book_ts"] > 0 else -1
     row["trade_age_ns"] = now - symbol["trade_ts"] if symbol["trade_ts"] > 0 else -1
     row["verdict"] = 0
@@ -207,6 +225,8 @@ def judge_symbol(core, i, evaluation):
         work["winner_rows"][i] = winner
         symbol["winner_index"] = found.winner
         symbol["winner_score"] = winner["score"]
+        if params["ranking_tod"] == 1:
+            symbol["winner_score"] = winner["score"] * symbol["daytime"]["multiplier"]
         row["outcome"] = SKIP
     else:
         row["blocker"] = dominant_blocker(work["reason_counts"])
@@ -380,6 +400,7 @@ def evaluate(core):
         if core.symbols[i]["position"]["guarded"] != 0:
             guard_position(core, i)
         manage_entries(core, i)
+    rank_movers(core.symbols)
     update_capital(core)
     first_candidate = glob["n_rows"][T_CANDIDATES]
     for i in range(len(core.symbols)):

@@ -9,6 +9,7 @@ protection never pass through here. Left out: which of the routes that pass is b
 from __future__ import annotations
 
 from engine.core.fillprob import FILL_TAKER
+from engine.core.ignition import ignition_allows
 from engine.core.records import (
     BOOK_UNVERIFIED,
     CHAOS_BLOCKED,
@@ -17,6 +18,7 @@ from engine.core.records import (
     EPOCH_NOT_VALID,
     EXIT_INFEASIBLE,
     FILL_UNLIKELY,
+    IGNITION_BLOCKED,
     INPUT_MISSING,
     INSTRUMENT_STATUS,
     MOVE_TOO_SMALL,
@@ -36,6 +38,15 @@ from engine.events import EPOCH_VALID
 from engine.instruments import STATUS_LIMIT_ONLY, STATUS_ONLINE, STATUS_POST_ONLY
 from engine.jit import kernel
 from engine.units import notional_fits, notional_money
+
+
+@kernel
+def regime_allows(symbol, params, family):
+    """May this family enter in the present regime, and if that is CHAOS, in this kind of it?"""
+    regime = symbol["regime"]
+    if params["regime_allows"][family, regime] != 1:
+        return False
+    return regime != REGIME_CHAOS or params["chaos_allows"][family, symbol["chaos_kind"]] == 1
 
 
 @kernel
@@ -65,7 +76,7 @@ def symbol_blocker(symbol, params, now, epoch_status):
         return NOT_ENOUGH_HISTORY
     if regime == REGIME_CHAOS or regime == REGIME_LOW_LIQUIDITY:
         for family in range(N_FAMILIES):
-            if params["family_enabled"][family] and params["regime_allows"][family, regime]:
+            if params["family_enabled"][family] and regime_allows(symbol, params, family):
                 return OK
         return CHAOS_BLOCKED if regime == REGIME_CHAOS else REGIME_BLOCKED
     return OK
@@ -119,8 +130,10 @@ def route_blocker(row, symbol, params, code, side, wanted_qty, now):
     if side < 0:
         return SURFACE_NOT_TRADABLE
     regime = symbol["regime"]
-    if params["regime_allows"][family, regime] != 1:
+    if not regime_allows(symbol, params, family):
         return CHAOS_BLOCKED if regime == REGIME_CHAOS else REGIME_BLOCKED
+    if not ignition_allows(symbol, params, family):
+        return IGNITION_BLOCKED
     # Leaving hits our own side of the book; taking hits the other as well.
     needed = params["readiness_touch_multiple"] * float(row["qty"])
     if float(symbol["bid_qty"]) < needed:

@@ -195,6 +195,9 @@ TABLES: Final[dict[str, tuple[Column, ...]]] = {
         Column("stop", "i8", "ticks", "protective stop of the plan"),
         Column("target", "i8", "ticks", "target of the plan"),
         Column("command", "i8", "id", "client order id, 0 if none"),
+        Column("chaos_kind", "i8", "code", "CHAOS_* of regime.py: which kind of CHAOS"),
+        Column("expansion", "i8", "code", "EXPANSION_* of regime.py: label of the range"),
+        Column("ignition", "i8", "code", "IGNITION_* of ignition.py"),
         *ECONOMICS,
     ),
     "candidates": (
@@ -212,6 +215,7 @@ TABLES: Final[dict[str, tuple[Column, ...]]] = {
         Column("qty", "i8", "lots", "size the economics were computed for"),
         Column("price", "i8", "ticks", "entry price assumed"),
         Column("invalidation_bps", "f8", "bps", "adverse move that disproves the thesis"),
+        Column("expansion", "i8", "code", "EXPANSION_* of regime.py: label of the range"),
         *ECONOMICS,
     ),
     "blockers": (
@@ -363,6 +367,40 @@ TABLES: Final[dict[str, tuple[Column, ...]]] = {
         Column("closed_ts", "i8", "ns", "when the row was written"),
         Column("status", "i8", "code", "OUTCOME_* of shadow.py: how it was closed"),
     ),
+    "ignition": (
+        Column("ts", "i8", "ns", "when the state changed"),
+        Column("sym", "i8", "row", "instrument"),
+        Column("ignition_before", "i8", "code", "IGNITION_* of ignition.py before"),
+        Column("ignition", "i8", "code", "after"),
+        Column("direction", "i8", "", "+1 up, -1 down, 0 none"),
+        Column("close", "i8", "ticks", "close of the last full minute"),
+        Column("range_percentile", "f8", "0..1", "range of 15 m among its own history"),
+        Column("volume_burst", "f8", "", "notional of the minute over its mean of an hour"),
+        Column("body_share", "f8", "-1..1", "(close - open) / (high - low)"),
+        Column("close_position", "f8", "0..1", "(close - low) / (high - low)"),
+        Column("bar_flow", "f8", "-1..1", "flow imbalance of the minute"),
+        Column("acceleration", "f8", "sd", "return of 5 minutes less that of the 5 before"),
+        Column("n_missing", "i8", "", "minutes without a trade among the full ones"),
+    ),
+    "forecast_15m": (
+        Column("ts", "i8", "ns", "when"),
+        Column("sym", "i8", "row", "instrument"),
+        Column("realized", "i8", "0/1", "0: the forecast; 1: the same, with what came of it"),
+        Column("ts_made", "i8", "ns", "when the forecast was made"),
+        Column("mid_half_ticks", "i8", "half ticks", "bid + ask at ts"),
+        Column("score", "f8", "-1..1", "direction of the next 15 m"),
+        Column("confidence", "f8", "0..1", "how far the inputs agree"),
+        Column("drift_t_5m", "f8", "t", "input"),
+        Column("drift_t_15m", "f8", "t", "input"),
+        Column("drift_t_1h", "f8", "t", "input"),
+        Column("flow_imbalance_15m", "f8", "-1..1", "input"),
+        Column("imbalance_far", "f8", "-1..1", "input"),
+        Column("range_position_1h", "f8", "0..1", "input"),
+        Column("acceleration", "f8", "sd", "input"),
+        Column(
+            "move_bps", "f8", "bps", "move of the mid since ts_made; NaN in the forecast itself"
+        ),
+    ),
 }
 
 # How far the moves of the mid in `outcomes` look ahead, in the order of their columns.
@@ -387,6 +425,8 @@ REALIZED_ROW: Final = table_dtype("realized")
 EQUITY_ROW: Final = table_dtype("equity")
 HEALTH_ROW: Final = table_dtype("health")
 OUTCOME_ROW: Final = table_dtype("outcomes")
+IGNITION_ROW: Final = table_dtype("ignition")
+FORECAST_ROW: Final = table_dtype("forecast_15m")
 
 # Index of each table in the counters `glob["n_rows"]` and in the driver's drain, fixed order.
 TABLE_NAMES: Final = tuple(TABLES)
@@ -401,3 +441,5 @@ T_REALIZED: Final = TABLE_NAMES.index("realized")
 T_EQUITY: Final = TABLE_NAMES.index("equity")
 T_HEALTH: Final = TABLE_NAMES.index("health")
 T_OUTCOMES: Final = TABLE_NAMES.index("outcomes")
+T_IGNITION: Final = TABLE_NAMES.index("ignition")
+T_FORECAST_15M: Final = TABLE_NAMES.index("forecast_15m")

@@ -10,7 +10,13 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from engine.core.columns import FEATURE_INDEX, N_FAMILY_PARAMS, N_FEATURES, OUT_MOVE_BPS
+from engine.core.columns import (
+    FEATURE_INDEX,
+    N_FAMILY_PARAMS,
+    N_FEATURES,
+    OUT_HALF_LIFE_S,
+    OUT_MOVE_BPS,
+)
 from engine.core.costs import fee_rates, market_costs
 from engine.core.edge import E6_PER_BPS, clear_economics, entry_price, route_economics
 from engine.core.families.contract import (
@@ -19,6 +25,7 @@ from engine.core.families.contract import (
     P_TAKER_FEE_BPS,
 )
 from engine.core.families.overlay import scale_by_hour
+from engine.core.forecast import forecast_factor
 from engine.core.readiness import net_threshold_bps, route_blocker
 from engine.core.records import (
     LOST_TO_BETTER,
@@ -189,8 +196,16 @@ def select_routes(core, i, now, reference_qty):
                 continue
             features[_HORIZON] = float(HORIZON_ARRAY[i_horizon])
             thesis_code = ask_thesis(family, features, core.family_params, out, core.plugins)
-            if thesis_code == OK and params["family_tod"][family] == 1:
+            if (
+                thesis_code == OK
+                and params["family_tod"][family] == 1
+                and params["ranking_tod"] == 0
+            ):
                 scale_by_hour(out, features[_TOD])
+            if thesis_code == OK:
+                factor = forecast_factor(features, params, family, out[OUT_MOVE_BPS])
+                out[OUT_MOVE_BPS] *= factor
+                out[OUT_HALF_LIFE_S] *= factor
             side = 1
             if thesis_code == OK and out[OUT_MOVE_BPS] < 0.0:
                 side = -1
@@ -225,6 +240,7 @@ def select_routes(core, i, now, reference_qty):
                 row["rank"] = 0
                 row["weight"] = 1
                 row["executed"] = 0
+                row["expansion"] = symbol["expansion"]
                 row["qty"] = qty
                 clear_economics(row)
                 if thesis_code == OK:

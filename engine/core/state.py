@@ -12,7 +12,9 @@ import numpy as np
 
 from engine.book import BOOK
 from engine.commands import COMMAND
+from engine.core.bursts import BURSTS
 from engine.core.columns import N_FAMILY_PARAMS, N_FEATURES, N_OUT
+from engine.core.daytime import DAYTIME
 from engine.core.faults import (  # noqa: F401  the names people look for here
     FAULT_COMMANDS_FULL,
     FAULT_MONEY,
@@ -23,6 +25,10 @@ from engine.core.faults import (  # noqa: F401  the names people look for here
     FAULT_UNKNOWN_EVENT,
     FAULT_UNKNOWN_SYMBOL,
 )
+from engine.core.forecast import FORECAST
+from engine.core.ignition import IGNITION
+from engine.core.level3 import LEVEL3
+from engine.core.minutes import MINUTES
 from engine.core.orders import N_ORDERS, ORDER
 from engine.core.positions import POSITION_FIELDS
 from engine.core.records import (
@@ -32,7 +38,9 @@ from engine.core.records import (
     EQUITY_ROW,
     EVALUATION_ROW,
     FILL_ROW,
+    FORECAST_ROW,
     HEALTH_ROW,
+    IGNITION_ROW,
     N_REASONS,
     ORDER_ROW,
     OUTCOME_ROW,
@@ -40,6 +48,7 @@ from engine.core.records import (
     REALIZED_ROW,
     TABLE_NAMES,
 )
+from engine.core.refill import REFILL
 from engine.core.routes import N_FAMILIES, N_HORIZONS
 from engine.core.shadow import SHADOW
 from engine.core.tape import TAPE
@@ -88,6 +97,15 @@ SYMBOL: Final = np.dtype(
         ("regime_ts", "<i8"),
         ("chaos_kind", "<i8"),
         ("expansion", "<i8"),
+        # bursts.py, refill.py, level3.py
+        ("bursts", BURSTS),
+        ("refill", REFILL),
+        ("level3", LEVEL3),
+        # minutes.py, ignition.py, forecast.py, daytime.py
+        ("minutes", MINUTES),
+        ("ignition", IGNITION),
+        ("forecast", FORECAST),
+        ("daytime", DAYTIME),
         # positions.py, protection.py, exits.py
         ("position", np.dtype(list(POSITION_FIELDS))),
         # pipeline.py: the winner of the present evaluation
@@ -171,6 +189,8 @@ RING_ROWS: Final = {
     "equity": 1024,
     "health": 4096,
     "outcomes": 32768,
+    "ignition": 1024,
+    "forecast_15m": 1024,
 }
 ROW_TYPES: Final = {
     "evaluations": EVALUATION_ROW,
@@ -184,6 +204,8 @@ ROW_TYPES: Final = {
     "equity": EQUITY_ROW,
     "health": HEALTH_ROW,
     "outcomes": OUTCOME_ROW,
+    "ignition": IGNITION_ROW,
+    "forecast_15m": FORECAST_ROW,
 }
 RINGS: Final = np.dtype([(name, ROW_TYPES[name], (RING_ROWS[name],)) for name in TABLE_NAMES])
 COMMANDS_MAX: Final = 256

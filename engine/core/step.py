@@ -17,11 +17,14 @@ from engine.book import (
     book_truncate,
     side_index,
 )
+from engine.core.bursts import burst_trade
 from engine.core.faults import FAULT_TIME_BACKWARDS, FAULT_UNKNOWN_EVENT, FAULT_UNKNOWN_SYMBOL
+from engine.core.level3 import level3_event, level3_lost, level3_trade
 from engine.core.orders import apply_order_event
 from engine.core.params import TIMER_GRID_MAX_NS
 from engine.core.pipeline import evaluate, sample_market
 from engine.core.protection import guard_position
+from engine.core.refill import refill_lost, refill_touch, refill_trade
 from engine.core.shadow import settle_shadow
 from engine.core.tape import tape_touch, tape_trade
 from engine.core.watch import watch_trade
@@ -52,13 +55,14 @@ from engine.units import notional_fits, notional_money
 
 
 @kernel
-def distrust_book(symbol):
+def distrust_book(symbol, ts):
     """Until the next snapshot nothing may be believed about this book."""
     symbol["verified"] = 0
     symbol["awaiting_snapshot"] = 1
     symbol["n_gaps"] += 1
     # The next touch is compared with none: what happened in between is not order flow.
     tape_touch(symbol["tape"], 0, 0, 0, 0)
+    refill_lost(symbol["refill"], ts)
 
 
 @kernel
@@ -75,7 +79,7 @@ def close_message(glob, symbol, flags, ts):
         book_truncate(book, symbol["depth"])
     if flags & FAILED:
         symbol["n_checksum_failed"] += 1
-        distrust_book(symbol)
+        distrust_book(symbol, ts)
         return
     symbol["book_ts"] = ts
     bid = book_best(book, 0)
@@ -85,6 +89,7 @@ def close_message(glob, symbol, flags, ts):
         symbol["n_crossed"] += 1
         symbol["verified"] = 0
         tape_touch(symbol["tape"], 0, 0, 0, 0)
+        refill_lost(symbol["refill"], ts)
         return
     symbol["verified"] = 1
     bid_qty = book_qty(book, 0, bid) if bid > 0 else 0
@@ -96,6 +101,7 @@ def close_message(glob, symbol, flags, ts):
     symbol["bid_qty"] = bid_qty
     symbol["ask_qty"] = ask_qty
     tape_touch(symbol["tape"], bid, bid_qty, ask, ask_qty)
+    refill_touch(symbol["refill"], book, bid, bid_qty, ask, ask_qty, ts)
 
 
 @kernel
@@ -109,12 +115,13 @@ def open_message(glob, symbol, flags):
 
 
 @kernel
-def on_trade(symbol, event, ts):
+def on_trade(params, symbol, event, ts):
     """A print on the tape; trades of a subscription snapshot are history, not new flow."""
     if np.int64(event["flags"]) & SNAPSHOT:
         return
     price = event["price"]
     qty = event["qty"]
+    side = np.int64(event["side"])
     instrument = symbol["instrument"]
     symbol["n_trades"] += 1
     symbol["trade_ts"] = ts
@@ -125,11 +132,15 @@ def on_trade(symbol, event, ts):
         notional = notional_money(
             price, qty, instrument["notional_num"], instrument["notional_den"]
         )
-        tape_trade(symbol["tape"], price, qty, np.int64(event["side"]), notional, ts)
+        tape_trade(symbol["tape"], price, qty, side, notional, ts)
+        burst_trade(symbol["bursts"], price, side, notional, ts, params["features_burst_gap_ns"])
+    refill_trade(symbol["refill"], price, side, ts)
+    if params["features_level3"] == 1:
+        level3_trade(symbol["level3"], side, qty)
 
 
 @kernel
-def take_market(glob, symbol, event, kind, ts):
+def take_market(glob, params, symbol, event, kind, ts):
     """A book or trade record: the path that nearly every event takes, so it is given records only.
 
     Passing a whole `Core` costs a reference count for each of its arrays, fifty times the work here.
@@ -139,7 +150,7 @@ def take_market(glob, symbol, event, kind, ts):
     if symbol["first_ts"] == 0:
         symbol["first_ts"] = ts
     if kind == TRADE:
-        on_trade(symbol, event, ts)
+        on_trade(params, symbol, event, ts)
     else:
         flags = np.int64(event["flags"])
         if symbol["message_open"] == 0:
@@ -175,8 +186,18 @@ def on_market(core, event, kind, ts):
     glob = core.glob[0]
     if i < 0 or i >= len(core.symbols):
         glob["fault"] = FAULT_UNKNOWN_SYMBOL
-    elif take_market(glob, core.symbols[i], event, kind, ts):
+    elif take_market(glob, core.params[0], core.symbols[i], event, kind, ts):
         attend(core, i)
+
+
+@kernel
+def on_level3(core, event, kind, ts):
+    """A record of a level-3 feed, or the end of one of its messages; nothing where it is off."""
+    i = np.int64(event["sym"])
+    params = core.params[0]
+    if params["features_level3"] == 1 and 0 <= i < len(core.symbols):
+        symbol = core.symbols[i]
+        level3_event(symbol["level3"], event, kind, symbol["depth"], ts)
 
 
 @kernel
@@ -191,7 +212,9 @@ def on_interruption(core, i):
             # What came of this message so far goes with the book it belonged to.
             symbol["message_open"] = 0
             glob["n_messages_open"] -= 1
-        distrust_book(symbol)
+        distrust_book(symbol, glob["now"])
+        if core.params[0]["features_level3"] == 1:
+            level3_lost(symbol["level3"])
 
 
 @kernel
@@ -238,7 +261,7 @@ def on_other(core, event):
         glob["mode"] = event["aux"]
     elif kind <= 0 or kind > HEALTH:
         glob["fault"] = FAULT_UNKNOWN_EVENT
-    # What is left (ticker, level 3, candles, heartbeats, balances, health, operator, tables) is
+    # What is left (ticker, candles, heartbeats, balances, health, operator, tables) is
     # recorded for people and for parts of the core to come; nothing here decides on it.
 
 
@@ -264,6 +287,10 @@ def core_step(core, event):
         # Level 3 has its own messages; the decision book is made of price levels.
         if event["id"] < L3_ADD or event["id"] > L3_DELETE:
             on_market(core, event, kind, ts)
+        else:
+            on_level3(core, event, kind, ts)
+    elif L3_ADD <= kind <= L3_DELETE:
+        on_level3(core, event, kind, ts)
     else:
         on_other(core, event)
 
@@ -282,6 +309,7 @@ def run_core(core, events, first, last, limit):
     """
     glob = core.glob[0]
     symbols = core.symbols
+    params = core.params[0]
     n_symbols = len(symbols)
     c = first
     while c < last:
@@ -296,7 +324,7 @@ def run_core(core, events, first, last, limit):
             # As core_step does it, without the way through a Core.
             glob["now"] = ts
             glob["n_events"] += 1
-            if take_market(glob, symbols[i], event, kind, ts):
+            if take_market(glob, params, symbols[i], event, kind, ts):
                 attend(core, i)
         else:
             core_step(core, event)

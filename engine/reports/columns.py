@@ -24,11 +24,12 @@ from engine.commands import (
 )
 from engine.core.exits import EXIT_NAMES
 from engine.core.fillprob import FILL_NAMES
+from engine.core.ignition import IGNITION_NAMES
 from engine.core.orders import ORDER_STATE_NAMES
 from engine.core.positions import POSITION_NAMES
 from engine.core.protection import COVER_NAMES
 from engine.core.records import OUTCOME_NAMES, REASONS, TABLES, VERDICT_NAMES, Column
-from engine.core.regime import REGIME_NAMES
+from engine.core.regime import CHAOS_NAMES, EXPANSION_NAMES, REGIME_NAMES
 from engine.core.risk import RISK_NAMES
 from engine.core.routes import ENTRY_NAMES, FAMILY_NAMES, HORIZONS_S
 from engine.core.shadow import OUTCOME_STATUS_NAMES, TOUCH_NAMES
@@ -87,6 +88,10 @@ _NAMES: Final[dict[str, Mapping[int, str]]] = {
     "verdict": VERDICT_NAMES,
     "check": RISK_NAMES,
     "regime": REGIME_NAMES,
+    "chaos_kind": CHAOS_NAMES,
+    "expansion": EXPANSION_NAMES,
+    "ignition": IGNITION_NAMES,
+    "ignition_before": IGNITION_NAMES,
     "entry_mode": ENTRY_NAMES,
     "fill_method": FILL_NAMES,
     "role": ROLE_NAMES,

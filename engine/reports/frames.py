@@ -172,6 +172,16 @@ class Run:
         return self.table("outcomes")
 
     @property
+    def ignition(self) -> pl.DataFrame:
+        """One row per change of a symbol's ignition state."""
+        return self.table("ignition")
+
+    @property
+    def forecast_15m(self) -> pl.DataFrame:
+        """Each quarter hour the forecast, and a quarter later the same with what came of it."""
+        return self.table("forecast_15m")
+
+    @property
     def commands(self) -> pl.DataFrame:
         """Every command that went to the venue."""
         return self.table("commands")

@@ -13,6 +13,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from engine.book import book_clear, book_set
+from engine.core.minutes import minutes_second
 from engine.core.state import SYMBOL
 from engine.core.tape import tape_second, tape_touch, tape_trade
 from tests.naive.features import NaiveSymbol
@@ -120,6 +121,7 @@ class Market:
         valid = self.symbol["verified"] == 1
         mid = int(self.symbol["bid"] + self.symbol["ask"]) if valid else 0
         tape_second(self.symbol["tape"], mid, self.now)
+        minutes_second(self.symbol["minutes"], self.symbol["tape"])
         self.naive.tape.second(mid, self.now)
 
 

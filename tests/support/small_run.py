@@ -275,6 +275,20 @@ def tables() -> dict[str, np.ndarray]:
             ],
         ),
         "outcomes": _rows("outcomes", outcomes()),
+        "ignition": _rows(
+            "ignition",
+            [
+                {"ts": START, "sym": BTC, "ignition": 1, "close": 500_000,
+                 "range_percentile": 0.1, "volume_burst": np.nan},
+            ],
+        ),
+        "forecast_15m": _rows(
+            "forecast_15m",
+            [
+                {"ts": START, "sym": BTC, "ts_made": START, "mid_half_ticks": 1_000_000,
+                 "score": 0.25, "confidence": 0.5, "move_bps": np.nan},
+            ],
+        ),
         "commands": _rows(
             "commands",
             [
