@@ -142,6 +142,7 @@ FIELDS_OF_KIND: Final[dict[int, str]] = {
     AMEND_REJECT: "id = client order id, aux = reason (REJECT_*)",
     ORDER_PENDING: "the venue has the order, it is not open yet: id = client order id, aux as ACK",
     BALANCE: "sym = -1 and id = 0: quote money in qty; sym >= 0: lots of its base in qty",
+    TABLE_UPDATE: "aux = TABLE_*; TABLE_FEES: price, qty = our maker and taker rate, 1/100 bps",
     MODE: "aux = MODE_*, id = who (0 engine, 1 operator)",
 }
 
@@ -206,6 +207,8 @@ CANCEL_PROTECTION: Final = 4  # market price protection
 CANCEL_SELF_TRADE: Final = 5
 CANCEL_ALL: Final = 6
 CANCEL_FUNDS: Final = 7
+
+TABLE_FEES: Final = 1  # what our account pays from now on
 
 SCHEMA_METADATA: Final = {b"kapitaalbot.event": str(EVENT_SCHEMA_VERSION).encode()}
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Final
 
 from engine.commands import ROLE_ENTRY
-from engine.core.costs import fee_rates
+from engine.core.costs import present_rates
 from engine.core.desk import desk_of
 from engine.core.positions import value_at
 from engine.core.records import (
@@ -57,8 +57,8 @@ def present_fees(desk):
 
     A missing schedule gives 100 %: no candidate survives it, nothing trades on an unknown fee.
     """
-    code, maker, taker = fee_rates(desk.params, desk.glob["volume"])
-    if code != OK:
+    code, maker, taker = present_rates(desk.params, desk.glob)
+    if code != OK and desk.glob["fee_ts"] == 0:
         return RATE_SCALE, RATE_SCALE
     return maker, taker
 

@@ -14,11 +14,13 @@ from typing import Final, NamedTuple
 
 from engine.book import book_best, book_next, book_qty, side_index
 from engine.core.columns import FEATURE_INDEX
+from engine.core.learned import shrunk
 from engine.core.records import INPUT_MISSING, NOT_ENOUGH_HISTORY, OK
 from engine.jit import kernel
 from engine.numerics import NAN, sqrt
 
 NS_PER_S: Final = 1e9
+RATE_MAX_E6: Final = 100_000  # 10 %: a typing error
 WALK_LEVELS: Final = 256  # a walk stops here; what is beyond counts as not seen
 _MEAN_POSITIVE_PART: Final = 0.3989422804014327  # E[max(0, Z)] of a standard normal: 1/sqrt(2 pi)
 _FAST_S: Final = 10.0  # span of the fast volatility in adverse selection
@@ -33,6 +35,8 @@ _BUY_15M: Final = FEATURE_INDEX["buy_notional_15m"]
 _SELL_15M: Final = FEATURE_INDEX["sell_notional_15m"]
 _BID_RATE: Final = FEATURE_INDEX["traded_bid_rate"]
 _ASK_RATE: Final = FEATURE_INDEX["traded_ask_rate"]
+_QUEUE_CANCEL: Final = FEATURE_INDEX["queue_cancel_bid"]
+_CANCEL_AHEAD: Final = FEATURE_INDEX["cancel_ahead_bid"]
 _N_TRADES_5M: Final = FEATURE_INDEX["n_trades_5m"]
 
 
@@ -51,6 +55,7 @@ class MarketCosts(NamedTuple):
     rate: float  # lots per second traded into that queue; NAN if unknown
     lots_per_trade: float  # NAN if unknown
     lean_bps: float  # microprice - mid, + is ours
+    leave_rate: float  # lots per second that leave that queue ahead of a newcomer; 0 unknown
 
 
 @kernel
@@ -67,6 +72,32 @@ def fee_rates(params, volume):
         if volume >= params["fee_volume"][i]:
             tier = i
     return OK, params["fee_maker_e6"][tier], params["fee_taker_e6"][tier]
+
+
+@kernel
+def take_fee_table(glob, maker_e6, taker_e6):
+    """The venue named our rates: they hold from now on. Impossible ones (10 % or more) do not."""
+    for rate in (maker_e6, taker_e6):
+        if rate >= RATE_MAX_E6 or rate <= -RATE_MAX_E6:
+            return
+    glob["fee_ts"] = glob["now"]
+    glob["fee_maker_e6"] = maker_e6
+    glob["fee_taker_e6"] = taker_e6
+
+
+@kernel
+def present_rates(params, glob):
+    """Maker and taker rate now: as the venue named them, else those of the schedule.
+
+    returns code, maker_e6, taker_e6; INPUT_MISSING where the venue's word is older than
+        `costs.fee_age_max` (the rates are still the last known) or there is no schedule
+    """
+    if glob["fee_ts"] == 0:
+        return fee_rates(params, glob["volume"])
+    code = OK
+    if glob["now"] - glob["fee_ts"] > params["costs_fee_age_max_ns"]:
+        code = INPUT_MISSING
+    return code, glob["fee_maker_e6"], glob["fee_taker_e6"]
 
 
 @kernel
@@ -132,7 +163,13 @@ def slippage_bps(symbol, features, params, i_side, qty_lots):
             features[_BUY_15M] + features[_SELL_15M],
         )
         paid_bps += left * (worst * tick_bps + impact)
-    return paid_bps / qty_lots + params["costs_slippage_residual_bps"]
+    residual = params["costs_slippage_residual_bps"]
+    if params["costs_learned"] == 1:
+        learned = symbol["learned"]
+        residual = shrunk(
+            learned["slip_n"], learned["slip_sum"], residual, params["costs_prior_orders"]
+        )
+    return paid_bps / qty_lots + residual
 
 
 @kernel
@@ -156,7 +193,7 @@ def market_costs(symbol, features, params, side, qty):
     ask = symbol["ask"]
     code = OK
     if bid <= 0 or ask <= bid or qty <= 0:
-        nothing = MarketCosts(NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN)
+        nothing = MarketCosts(NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, 0.0)
         return INPUT_MISSING, nothing
     tick_bps = 20_000.0 / float(bid + ask)
     half_spread = 0.5 * float(ask - bid) * tick_bps
@@ -176,6 +213,21 @@ def market_costs(symbol, features, params, side, qty):
     if not (vol_s >= 0.0 and fast >= 0.0 and lean == lean):
         code = NOT_ENOUGH_HISTORY
     delay_s = float(params["costs_latency_ns"]) / NS_PER_S
+    adverse = params["costs_adverse_share"] * (half_spread + fast)
+    if params["costs_learned"] == 1:
+        learned = symbol["learned"]
+        adverse = shrunk(
+            learned["adverse_n"][i_own],
+            learned["adverse_sum"][i_own],
+            adverse,
+            params["costs_prior_orders"],
+        )
+    # Level 3 knows who leaves the queue unfilled ahead of a newcomer; the ask's column is next.
+    leave_rate = 0.0
+    if params["costs_fill_level3"] == 1:
+        leaving = features[_QUEUE_CANCEL + i_own] * features[_CANCEL_AHEAD + i_own]
+        if leaving > 0.0:
+            leave_rate = leaving
     traded = features[_BID_RATE] + features[_ASK_RATE]
     n_trades = features[_N_TRADES_5M]
     lots_per_trade = NAN
@@ -187,11 +239,12 @@ def market_costs(symbol, features, params, side, qty):
         slip_take,
         slip_leave,
         slip_stressed,
-        params["costs_adverse_share"] * (half_spread + fast),
+        adverse,
         _MEAN_POSITIVE_PART * vol_s * sqrt(delay_s),
         vol_s,
         float(symbol["bid_qty"] if side > 0 else symbol["ask_qty"]),
         features[_BID_RATE] if side > 0 else features[_ASK_RATE],
         lots_per_trade,
         lean if side > 0 else -lean,
+        leave_rate,
     )

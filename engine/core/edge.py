@@ -19,9 +19,9 @@ from engine.core.columns import (
     OUT_SD_BPS,
 )
 from engine.core.costs import NS_PER_S, market_costs
-from engine.core.fillprob import FILL_NONE, FILL_TAKER, maker_fill
+from engine.core.fillprob import FILL_MIX, FILL_NONE, FILL_TAKER, maker_fill, touch_probability
 from engine.core.records import ECONOMICS, OK
-from engine.core.routes import ENTRY_IMPROVE, ENTRY_TAKE, HORIZON_ARRAY
+from engine.core.routes import ENTRY_IMPROVE, ENTRY_TAKE, ENTRY_THEN_TAKE, HORIZON_ARRAY
 from engine.jit import kernel
 from engine.numerics import NAN, canonical, clip, exp
 
@@ -93,6 +93,18 @@ def entry_price(bid, ask, side, entry_mode):
 
 
 @kernel
+def chase_bps(distance_bps, vol_bps_s, window_s):
+    """How far the price has run from a resting order that was not reached, on average, in bps.
+
+    A driftless walk ends where it began on average. It comes to the order, `distance_bps` away,
+    with chance p, so where it did not it stands p / (1 - p) x distance on the other side.
+    Source: optional stopping for the walk of `touch_probability`.
+    """
+    p = clip(touch_probability(distance_bps, vol_bps_s, window_s), 0.0, 0.99)
+    return distance_bps * p / (1.0 - p)
+
+
+@kernel
 def route_economics(row, costs, params, out, i_horizon, entry_mode, side, qty, maker_e6, taker_e6):
     """Fill the economics of one candidate. Every family is priced here and nowhere else.
 
@@ -132,12 +144,25 @@ def route_economics(row, costs, params, out, i_horizon, entry_mode, side, qty, m
             2.0 * half_spread - inside,
             costs.vol_bps_s,
             window_s,
+            costs.leave_rate,
         )
         entry_fee = maker_fee
         spread_in = inside - half_spread
         slip_in = 0.0
         n_maker = 1.0 + exit_maker
         n_taker = exit_taker
+    rests = chance  # share of the fills that come while resting
+    if entry_mode == ENTRY_THEN_TAKE:
+        misses = 1.0 - rests
+        entry_fee = rests * maker_fee + misses * taker_fee
+        spread_in = (misses - rests) * half_spread
+        slip_in = misses * (
+            costs.slip_take_bps + chase_bps(2.0 * half_spread, costs.vol_bps_s, window_s)
+        )
+        n_maker = rests + exit_maker
+        n_taker = misses + exit_taker
+        chance = 1.0
+        method = FILL_MIX
     exit_fee = exit_maker * maker_fee + exit_taker * taker_fee
     spread_out = (exit_taker - exit_maker) * half_spread
     slip_out = exit_taker * costs.slip_leave_bps
@@ -162,6 +187,17 @@ def route_economics(row, costs, params, out, i_horizon, entry_mode, side, qty, m
     capturable = capturable_share(
         entry_s, out[OUT_HALF_LIFE_S], move, costs.lean_bps, params["costs_lean_half_life_s"]
     )
+    if entry_mode == ENTRY_THEN_TAKE:
+        late = capturable_share(
+            delay_s + window_s,
+            out[OUT_HALF_LIFE_S],
+            move,
+            costs.lean_bps,
+            params["costs_lean_half_life_s"],
+        )
+        capturable = rests * capturable + (1.0 - rests) * late
+        wait_s = rests * waited_s + (1.0 - rests) * window_s
+        entry_s = delay_s + wait_s
     gross = move * capturable
     net = gross - cost
     hold_s = float(HORIZON_ARRAY[i_horizon])

@@ -19,13 +19,15 @@ FILL_NONE: Final = 0  # not estimated
 FILL_TAKER: Final = 1  # it takes: filled at once
 FILL_QUEUE: Final = 2  # level-2 quantity as queue, flow of trades
 FILL_TOUCH: Final = 3  # the walk of the price
-FILL_LEVEL3: Final = 4  # reserved: exact quantity ahead
+FILL_LEVEL3: Final = 4  # as FILL_QUEUE, and who leaves the queue ahead of us
+FILL_MIX: Final = 5  # rests, then takes: it fills
 FILL_NAMES: Final = {
     FILL_NONE: "none",
     FILL_TAKER: "taker",
     FILL_QUEUE: "queue",
     FILL_TOUCH: "touch",
     FILL_LEVEL3: "level3",
+    FILL_MIX: "mix",
 }
 
 PROBABILITY_MIN: Final = 1e-6  # a maker's fill is never certain, in either direction
@@ -85,7 +87,9 @@ def touch_probability(distance_bps, vol_bps_s, window_s):
 
 
 @kernel
-def maker_fill(ahead_lots, qty_lots, rate, lots_per_trade, distance_bps, vol_bps_s, window_s):
+def maker_fill(
+    ahead_lots, qty_lots, rate, lots_per_trade, distance_bps, vol_bps_s, window_s, leave_rate
+):
     """Chance that a resting order fills completely within its window, and the expected wait.
 
     ahead_lots, qty_lots : float64, lots before us and ours, >= 0 and > 0
@@ -94,6 +98,8 @@ def maker_fill(ahead_lots, qty_lots, rate, lots_per_trade, distance_bps, vol_bps
     distance_bps : float64, > 0: how far the other side's best price is from ours
     vol_bps_s : float64, bps per square root of a second, >= 0
     window_s : float64, life of the order
+    leave_rate : float64, lots per second that cancel ahead of us (level 3), 0 where unknown; they
+        shorten what is before us only, never what we want ourselves
     returns probability in (0, 1), wait in s (mean of the queue, or median of the walk if that is
         sooner; inf if neither moves), method FILL_QUEUE or FILL_TOUCH
     """
@@ -107,9 +113,19 @@ def maker_fill(ahead_lots, qty_lots, rate, lots_per_trade, distance_bps, vol_bps
     if rate > 0.0 and lots_per_trade > 0.0:
         lots = ahead_lots + qty_lots
         by_queue = poisson_exceeds(rate * window_s / lots_per_trade, lots / lots_per_trade)
+        by_rate = lots / rate
+        exact = FILL_QUEUE
+        if leave_rate > 0.0 and ahead_lots > 0.0:
+            # What cancels until the window ends, or until all ahead of us is gone.
+            gone = ahead_lots / (rate + leave_rate)
+            left = ahead_lots - leave_rate * (window_s if window_s < gone else gone)
+            lots = left + qty_lots
+            by_queue = poisson_exceeds(rate * window_s / lots_per_trade, lots / lots_per_trade)
+            by_rate = gone + qty_lots / rate
+            exact = FILL_LEVEL3
         if by_queue >= by_touch:
             chance = by_queue
-            method = FILL_QUEUE
-        if lots / rate < wait:
-            wait = lots / rate
+            method = exact
+        if by_rate < wait:
+            wait = by_rate
     return clip(chance, PROBABILITY_MIN, 1.0 - PROBABILITY_MIN), wait, method

@@ -16,8 +16,10 @@ from typing import Final
 
 import numpy as np
 
-from engine.commands import MARKET, ROLE_ENTRY, ROLE_PROTECTION, STOP_LOSS, STOP_LOSS_LIMIT
+from engine.book import book_best
+from engine.commands import IOC, MARKET, ROLE_ENTRY, ROLE_PROTECTION, STOP_LOSS, STOP_LOSS_LIMIT
 from engine.core.capital import equity_row, refresh_capital
+from engine.core.costs import walk_book
 from engine.core.desk import desk_of
 from engine.core.faults import FAULT_ORDER
 from engine.core.positions import (
@@ -190,6 +192,7 @@ ORDER: Final = np.dtype(
         ("expected_bps", "<f8"),  # of the mandate of an entry, carried to the position
         ("invalidation_bps", "<f8"),
         ("horizon_ns", "<i8"),
+        ("walk_price", "<f8"),  # ticks that the book promised a taking order on average, 0 none
         ("fill_exec", "<i8"),  # the fill whose fee has not arrived yet
         ("fill_price", "<i8"),
         ("fill_qty", "<i8"),  # 0: no fill is waiting
@@ -357,6 +360,20 @@ def order_row(desk, slot, state_before, cause, reason):
 
 
 @kernel
+def promised_price(book, side, qty):
+    """Average price, float64 ticks, at which the book we see fills `qty` lots; 0 if it does not."""
+    i_side = 1 if side > 0 else 0
+    best = book_best(book, i_side)
+    if best == 0:
+        return 0.0
+    paid, _, left = walk_book(book, i_side, float(qty))
+    if left > 0.0:
+        return 0.0
+    beyond = paid / float(qty)
+    return float(best) + (beyond if side > 0 else -beyond)
+
+
+@kernel
 def new_order(desk, i, role, side, type_, tif, post_only, price, trigger, qty, expire_ts, route):
     """Put a PLANNED order into the table; `safety.emit` sends it or refuses it in the same step.
 
@@ -403,6 +420,9 @@ def new_order(desk, i, role, side, type_, tif, post_only, price, trigger, qty, e
     order["expected_bps"] = 0.0
     order["invalidation_bps"] = 0.0
     order["horizon_ns"] = 0
+    order["walk_price"] = 0.0
+    if tif == IOC:
+        order["walk_price"] = promised_price(desk.symbols[i]["book"], side, qty)
     order["fill_exec"] = 0
     order["fill_price"] = 0
     order["fill_qty"] = 0
@@ -468,6 +488,7 @@ def end_order(desk, slot, state_before):
                 position["lapsed_slot"] = slot + 1
                 known = position["edge_now_ts"] > 0
                 position["lapsed_bps"] = position["edge_now_bps"] if known else NAN
+                position["lapsed_take_bps"] = position["edge_take_bps"] if known else NAN
             position["edge_now_ts"] = 0
         if position["entry_slot"] == 0 and position["state"] == POSITION_OPENING:
             set_position_state(desk, i, POSITION_OPEN)

@@ -280,6 +280,42 @@ PARAMETERS: Final[tuple[Parameter, ...]] = (
     Parameter(
         "costs", "borrow_bps", 2.0, 0.0, 1000.0, "bps", "its rollover fee per four hours held"
     ),
+    Parameter(
+        "costs",
+        "learned",
+        False,
+        0,
+        1,
+        "",
+        "residual slippage and adverse selection as learnt per symbol, shrunk to the parameters",
+    ),
+    Parameter(
+        "costs",
+        "prior_orders",
+        20.0,
+        0.0,
+        1e6,
+        "",
+        "observations that the parameters count as, beside those that were learnt",
+    ),
+    Parameter(
+        "costs",
+        "fill_level3",
+        False,
+        0,
+        1,
+        "",
+        "fill probability with cancels ahead where level 3 tells them",
+    ),
+    Parameter(
+        "costs",
+        "fee_age_max_ns",
+        86_400 * S,
+        S,
+        365 * 86_400 * S,
+        "ns",
+        "rates that the venue named longer ago block entries",
+    ),
     # sizing and capital
     Parameter(
         "capital",
@@ -396,6 +432,15 @@ PARAMETERS: Final[tuple[Parameter, ...]] = (
     Parameter("orders", "move_ticks", 2, 1, 1_000_000, "ticks", "best bid moved by this: follow"),
     Parameter(
         "orders", "taker_fallback", False, 0, 1, "", "re-price as taker when the window ends"
+    ),
+    Parameter(
+        "orders",
+        "maker_then_taker",
+        False,
+        0,
+        1,
+        "",
+        "adds the route that rests for its window and then takes, to families that may take",
     ),
     Parameter("orders", "reply_timeout_ns", 10 * S, S, 3600 * S, "ns", "then the order is SUSPECT"),
     Parameter(

@@ -10,6 +10,7 @@ from __future__ import annotations
 from engine.core.capital import order_qty, reference_qty, update_capital
 from engine.core.drift import rank_movers
 from engine.core.features import compute_features
+from engine.core.learned import learn_prints
 from engine.core.level3 import level3_second
 from engine.core.minutes import minutes_second
 from engine.core.orders import count_working
@@ -36,6 +37,7 @@ from engine.core.records import (
 from engine.core.refill import refill_expire
 from engine.core.regime import update_regime
 from engine.core.risk import cap_gate, risk_gate, risk_reason, settle_throttle
+from engine.core.routes import route_taking
 from engine.core.rows import claim_row
 from engine.core.safety import settle_mode
 from engine.core.selection import (
@@ -69,6 +71,7 @@ def sample_market(core, i):
         level3_second(
             symbol["level3"], bid, symbol["ask"], now, params["features_level3_half_life_s"]
         )
+    learn_prints(symbol["learned"], symbol["tape"])
 
 
 @stage
@@ -165,18 +168,28 @@ def dominant_blocker(counts):
 
 @kernel
 def follow_entry(core, i):
-    """Tell a resting entry what its route is worth now; NaN where the thesis sees nothing."""
+    """Tell a resting entry what its route is worth now, and what taking instead would be.
+
+    NaN where the thesis sees nothing, or where a gate refuses the taking route.
+    """
     position = core.symbols[i]["position"]
     slot = position["entry_slot"]
     if slot == 0:
         return
     work = core.work[0]
     route = core.orders[slot - 1]["route"]
+    taking = route_taking(route)
     position["edge_now_bps"] = NAN
+    position["edge_take_bps"] = NAN
     position["edge_now_ts"] = core.glob[0]["now"]
     for k in range(work["n_candidates"]):
-        if work["candidates"][k]["route"] == route:
-            position["edge_now_bps"] = work["candidates"][k]["net_bps"]
+        candidate = work["candidates"][k]
+        if candidate["route"] == route:
+            position["edge_now_bps"] = candidate["net_bps"]
+        elif candidate["route"] == taking and (
+            candidate["blocker"] == OK or candidate["blocker"] == LOST_TO_BETTER
+        ):
+            position["edge_take_bps"] = candidate["net_bps"]
 
 
 @stage

@@ -41,7 +41,14 @@ from engine.core.records import (
     SYMBOL_SAFETY,
 )
 from engine.core.risk import check_exposure, check_symbol_value, run_checks
-from engine.core.routes import ENTRY_IMPROVE, ENTRY_JOIN, ENTRY_TAKE, route_family
+from engine.core.routes import (
+    ENTRY_IMPROVE,
+    ENTRY_JOIN,
+    ENTRY_TAKE,
+    ENTRY_THEN_TAKE,
+    route_entry_mode,
+    route_family,
+)
 from engine.core.safety import (
     CLASS_ENTRY_AMEND,
     ask_cancel,
@@ -73,7 +80,7 @@ def entry_price(symbol, params, entry_mode):
         return 0
     if entry_mode == ENTRY_IMPROVE and ask - bid >= 2:
         return bid + 1
-    if entry_mode == ENTRY_IMPROVE or entry_mode == ENTRY_JOIN:
+    if entry_mode == ENTRY_IMPROVE or entry_mode == ENTRY_JOIN or entry_mode == ENTRY_THEN_TAKE:
         return bid
     return 0
 
@@ -178,15 +185,19 @@ def follow_bid(desk, i, slot):
 def fall_back(desk, i):
     """The window of a resting entry ended unfilled: take instead, if that still pays for itself.
 
-    Off by default (`orders.taker_fallback`). The edge of the maker route as last evaluated, less
-    what taking costs more: the fee difference, the spread, residual slippage. Returns 1 if sent.
+    Off by default (`orders.taker_fallback`; a then_take route always does). The edge of the taking
+    route as last evaluated where the family may take; else that of the maker route less what taking
+    costs more: the fee difference, the spread, residual slippage. Returns 1 if sent.
     """
     params = desk.params
     symbol = desk.symbols[i]
     position = symbol["position"]
     order = desk.orders[position["lapsed_slot"] - 1]
     position["lapsed_slot"] = 0
-    if params["orders_taker_fallback"] == 0 or position["entry_slot"] > 0 or position["qty"] > 0:
+    then_take = route_entry_mode(order["route"]) == ENTRY_THEN_TAKE
+    if params["orders_taker_fallback"] == 0 and not then_take:
+        return 0
+    if position["entry_slot"] > 0 or position["qty"] > 0:
         return 0
     if order["state"] != ORDER_STATE_EXPIRED or order["sym"] != i:
         return 0  # its slot is another order's by now
@@ -194,12 +205,15 @@ def fall_back(desk, i):
     bid = symbol["bid"]
     ask = symbol["ask"]
     spread_bps = ratio((ask - bid) * 20_000, ask + bid)
-    net_bps = (
-        position["lapsed_bps"]
-        - float(taker - maker) / 100.0
-        - spread_bps
-        - params["costs_slippage_residual_bps"]
-    )
+    # As last evaluated in full, with every gate; what follows is for families that do not take.
+    net_bps = position["lapsed_take_bps"]
+    if is_nan(net_bps) and not then_take:
+        net_bps = (
+            position["lapsed_bps"]
+            - float(taker - maker) / 100.0
+            - spread_bps
+            - params["costs_slippage_residual_bps"]
+        )
     if is_nan(net_bps) or net_bps <= net_threshold_bps(params, route_family(order["route"])):
         return 0
     price = entry_price(symbol, params, ENTRY_TAKE)

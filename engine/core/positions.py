@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import Final
 
 from engine.core.faults import FAULT_MONEY
+from engine.core.learned import learn_slippage
 from engine.core.records import T_FILLS, T_POSITIONS, T_REALIZED
 from engine.core.rows import claim_row
 from engine.core.throttle import throttle_loss
@@ -91,6 +92,8 @@ POSITION_FIELDS: Final = (
     # net edge now of the route behind the working entry; pipeline.py writes, planner.py reads
     ("edge_now_bps", "<f8"),
     ("edge_now_ts", "<i8"),  # 0 unknown
+    ("edge_take_bps", "<f8"),  # of the same family and horizon, if it took now; NaN refused
+    ("lapsed_take_bps", "<f8"),  # edge_take_bps when the window ended, NaN unknown
     ("lapsed_bps", "<f8"),  # that edge when the window of `lapsed_slot` ended, NaN unknown
     # the venue's transaction counter of this pair (safety.py)
     ("rate_points", "<f8"),
@@ -384,6 +387,9 @@ def apply_fill(desk, slot, price, qty, fee, maker, execution, ts_venue):
         glob["fault"] = FAULT_MONEY
         return
     notional = notional_money(price, qty, instrument["notional_num"], instrument["notional_den"])
+    if maker == 0 and order["walk_price"] > 0.0:
+        share = float(qty) / float(order["qty"])
+        learn_slippage(symbol["learned"], order["side"], price, order["walk_price"], share)
     realized = 0
     if order["side"] > 0:
         if position["qty"] == 0:

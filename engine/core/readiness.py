@@ -33,7 +33,13 @@ from engine.core.records import (
     THIN_TOUCH,
 )
 from engine.core.regime import REGIME_CHAOS, REGIME_LOW_LIQUIDITY, REGIME_UNKNOWN
-from engine.core.routes import ENTRY_TAKE, FAMILY_MARKET_MAKING, FAMILY_SCALPING, N_FAMILIES
+from engine.core.routes import (
+    ENTRY_TAKE,
+    ENTRY_THEN_TAKE,
+    FAMILY_MARKET_MAKING,
+    FAMILY_SCALPING,
+    N_FAMILIES,
+)
 from engine.events import EPOCH_VALID
 from engine.instruments import STATUS_LIMIT_ONLY, STATUS_ONLINE, STATUS_POST_ONLY
 from engine.jit import kernel
@@ -90,7 +96,7 @@ def stale(symbol, params, family, entry_mode, now):
     """
     tape = params["family_tape"][family] == 1
     ceiling = params["readiness_freshness_passive_ns"]
-    if tape or entry_mode == ENTRY_TAKE:
+    if tape or entry_mode == ENTRY_TAKE or entry_mode == ENTRY_THEN_TAKE:
         ceiling = params["readiness_freshness_tape_ns"]
     if now - symbol["book_ts"] > ceiling:
         return True
@@ -123,7 +129,8 @@ def route_blocker(row, symbol, params, code, side, wanted_qty, now):
     entry_mode = row["entry_mode"]
     if code != OK:
         return code
-    if entry_mode == ENTRY_TAKE and symbol["instrument"]["status"] == STATUS_POST_ONLY:
+    takes = entry_mode == ENTRY_TAKE or entry_mode == ENTRY_THEN_TAKE
+    if takes and symbol["instrument"]["status"] == STATUS_POST_ONLY:
         return INSTRUMENT_STATUS
     if stale(symbol, params, family, entry_mode, now):
         return ROUTE_STALE
@@ -138,7 +145,7 @@ def route_blocker(row, symbol, params, code, side, wanted_qty, now):
     needed = params["readiness_touch_multiple"] * float(row["qty"])
     if float(symbol["bid_qty"]) < needed:
         return THIN_TOUCH
-    if entry_mode == ENTRY_TAKE and float(symbol["ask_qty"]) < needed:
+    if takes and float(symbol["ask_qty"]) < needed:
         return THIN_TOUCH
     if row["fill_method"] != FILL_TAKER:
         if row["fill_time_s"] > params["readiness_queue_wait_max_s"]:

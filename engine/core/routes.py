@@ -73,8 +73,14 @@ N_HORIZONS: Final = len(HORIZONS_S)
 ENTRY_JOIN: Final = 1  # post-only at the best bid
 ENTRY_IMPROVE: Final = 2  # post-only one tick better, where the spread leaves room
 ENTRY_TAKE: Final = 3  # limit through the ask, immediate or cancel
-ENTRY_MODES: Final = (ENTRY_JOIN, ENTRY_IMPROVE, ENTRY_TAKE)
-ENTRY_NAMES: Final = {ENTRY_JOIN: "join", ENTRY_IMPROVE: "improve", ENTRY_TAKE: "take"}
+ENTRY_THEN_TAKE: Final = 4  # rests like join; unfilled at the end of its window, it takes
+ENTRY_MODES: Final = (ENTRY_JOIN, ENTRY_IMPROVE, ENTRY_TAKE, ENTRY_THEN_TAKE)
+ENTRY_NAMES: Final = {
+    ENTRY_JOIN: "join",
+    ENTRY_IMPROVE: "improve",
+    ENTRY_TAKE: "take",
+    ENTRY_THEN_TAKE: "then_take",
+}
 
 SURFACE_SPOT: Final = 0
 SURFACE_MARGIN_PAPER: Final = 1
@@ -115,6 +121,12 @@ def route_horizon(key):
 def route_entry_mode(key):
     """Entry mode of a route key."""
     return ((key - 1) >> 2) & 15
+
+
+@kernel
+def route_taking(key):
+    """Key of the same route with entry mode take."""
+    return key + ((ENTRY_TAKE - route_entry_mode(key)) << 2)
 
 
 @kernel

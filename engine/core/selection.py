@@ -17,7 +17,7 @@ from engine.core.columns import (
     OUT_HALF_LIFE_S,
     OUT_MOVE_BPS,
 )
-from engine.core.costs import fee_rates, market_costs
+from engine.core.costs import market_costs, present_rates
 from engine.core.edge import E6_PER_BPS, clear_economics, entry_price, route_economics
 from engine.core.families.contract import (
     P_HALF_LIFE_S,
@@ -72,8 +72,10 @@ class Selection(NamedTuple):
 
 @kernel
 def n_modes(params, family):
-    """Entry modes of a family: join, improve, and take where it may."""
-    return 3 if params["family_taker"][family] == 1 else 2
+    """Entry modes of a family: join, improve; where it may take: take, and rest first."""
+    if params["family_taker"][family] != 1:
+        return 2
+    return 4 if params["orders_maker_then_taker"] == 1 else 3
 
 
 @kernel
@@ -177,7 +179,7 @@ def select_routes(core, i, now, reference_qty):
 
     qty_min = symbol["instrument"]["qty_min"]
     qty = max(reference_qty, qty_min, 1)
-    fee_code, maker_e6, taker_e6 = fee_rates(params, glob["volume"])
+    fee_code, maker_e6, taker_e6 = present_rates(params, glob)
     _set_inputs(features, symbol)
     long_code, long_costs = market_costs(symbol, features, params, 1, qty)
     short_code, short_costs = long_code, long_costs

@@ -27,6 +27,7 @@ from engine.core.faults import (  # noqa: F401  the names people look for here
 )
 from engine.core.forecast import FORECAST
 from engine.core.ignition import IGNITION
+from engine.core.learned import LEARNED
 from engine.core.level3 import LEVEL3
 from engine.core.minutes import MINUTES
 from engine.core.orders import N_ORDERS, ORDER
@@ -60,7 +61,7 @@ from engine.stage import N_STAGES, define_kind, link
 
 N_TABLES: Final = len(TABLE_NAMES)
 SYMBOLS_MAX: Final = 64
-MODES_PER_ROUTE: Final = 3
+MODES_PER_ROUTE: Final = 4
 N_ROUTES_PER_SYMBOL: Final = N_FAMILIES * N_HORIZONS * MODES_PER_ROUTE
 
 SYMBOL: Final = np.dtype(
@@ -89,6 +90,8 @@ SYMBOL: Final = np.dtype(
         ("n_gaps", "<i8"),
         # tape.py
         ("tape", TAPE),
+        # learned.py
+        ("learned", LEARNED),
         # features.py
         ("features", "<f8", (N_FEATURES,)),
         ("observations", "<i8", (N_FEATURES,)),
@@ -148,6 +151,9 @@ GLOB: Final = np.dtype(
         ("realized", "<i8"),
         ("fees", "<i8"),
         ("volume", "<i8"),  # money traded so far (fee tier)
+        ("fee_ts", "<i8"),  # ns at which the venue named our rates, 0: those of the schedule
+        ("fee_maker_e6", "<i8"),
+        ("fee_taker_e6", "<i8"),
         ("day", "<i8"),  # UTC day number of day_equity
         ("day_equity", "<i8"),
         ("entries_ts", "<i8", (128,)),  # ring: times of the newest entries

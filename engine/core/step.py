@@ -18,6 +18,7 @@ from engine.book import (
     side_index,
 )
 from engine.core.bursts import burst_trade
+from engine.core.costs import take_fee_table
 from engine.core.faults import FAULT_TIME_BACKWARDS, FAULT_UNKNOWN_EVENT, FAULT_UNKNOWN_SYMBOL
 from engine.core.level3 import level3_event, level3_lost, level3_trade
 from engine.core.orders import apply_order_event
@@ -46,6 +47,8 @@ from engine.events import (
     RESYNC,
     SNAPSHOT,
     SYSTEM_STATUS,
+    TABLE_FEES,
+    TABLE_UPDATE,
     TIMER,
     TRADE,
 )
@@ -257,11 +260,14 @@ def on_other(core, event):
     elif kind == EPOCH:
         glob["epoch"] = event["id"]
         glob["epoch_status"] = event["aux"]
+    elif kind == TABLE_UPDATE:
+        if event["aux"] == TABLE_FEES:
+            take_fee_table(glob, event["price"], event["qty"])
     elif kind == MODE:
         glob["mode"] = event["aux"]
     elif kind <= 0 or kind > HEALTH:
         glob["fault"] = FAULT_UNKNOWN_EVENT
-    # What is left (ticker, candles, heartbeats, balances, health, operator, tables) is
+    # What is left (ticker, candles, heartbeats, balances, health, operator) is
     # recorded for people and for parts of the core to come; nothing here decides on it.
 
 

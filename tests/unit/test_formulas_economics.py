@@ -43,7 +43,7 @@ def test_every_reason_and_key_it_names_exists() -> None:
     sections = "|".join({each.section for each in PARAMETERS})
 
     assert set() == codes - names
-    named = set(re.findall(rf"\b(?:{sections})\.(?!py\b)[a-z_]+", PAGE))
+    named = set(re.findall(rf"\b(?:{sections})\.(?!py\b)[a-z_0-9]+", PAGE))
     assert set() == named - keys
 
 

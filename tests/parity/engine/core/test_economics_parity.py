@@ -94,7 +94,7 @@ def test_the_chance_of_outrunning_a_queue_is_that_of_the_double_sum(a: float, b:
 def test_a_makers_chance_is_the_better_of_queue_and_walk(
     ahead: float, qty: float, rate: float, size: float, distance: float, vol: float
 ) -> None:
-    chance, _, _ = maker_fill(ahead, qty, rate, size, distance, vol, 30.0)
+    chance, _, _ = maker_fill(ahead, qty, rate, size, distance, vol, 30.0, 0.0)
 
     walk = naive_fillprob.touch(distance, vol, 30.0)
     queue = naive_fillprob.poisson_exceeds(rate * 30.0 / size, (ahead + qty) / size)
@@ -156,13 +156,18 @@ def test_the_economics_are_those_of_the_table_in_the_docs(
     _, market = market_costs(symbol, symbol["features"], params, 1, qty)
 
     assert OK == code
+    fill = (row["fill_prob"], row["fill_time_s"])
+    if ENTRY_NAMES[entry_mode] == "then_take":
+        half = market.half_spread_bps
+        queue = (market.ahead_lots, float(qty), market.rate, market.lots_per_trade)
+        fill = maker_fill(*queue, 2 * half, market.vol_bps_s, 30.0, 0.0)[:2]
     expected = naive_edge.economics(
         market._asdict(),
         params,
         {"move": move, "half_life": half_life, "confidence": 0.7},
         HORIZONS_S[i_horizon],
         ENTRY_NAMES[entry_mode],
-        (row["fill_prob"], row["fill_time_s"]),
+        fill,
         fees[0] / 100,
         fees[1] / 100,
     )

@@ -24,7 +24,7 @@ from engine.core.costs import market_costs, slippage_bps
 from engine.core.edge import ESTIMATES, price_route
 from engine.core.fillprob import FILL_NONE, maker_fill, poisson_exceeds
 from engine.core.records import CANDIDATE_ROW, LOST_TO_BETTER, OK
-from engine.core.routes import ENTRY_MODES, ENTRY_TAKE, FAMILY_NAMES
+from engine.core.routes import ENTRY_MODES, ENTRY_TAKE, ENTRY_THEN_TAKE, FAMILY_NAMES
 from engine.core.selection import select_routes
 from engine.jit import JIT_ENABLED
 from tests.support.scene import CALM, NOW, make_features, make_params, make_scene, set_book
@@ -128,7 +128,7 @@ def test_the_stack_adds_up_to_the_last_bit_and_no_estimate_is_missing(
         assert name in MIGHT_BE_INFINITE or math.isfinite(row[name]), name
     assert 0.0 <= row["capturable"] <= 1.0
     assert 0.0 < row["fill_prob"] <= 1.0
-    assert (entry_mode == ENTRY_TAKE) == (row["fill_prob"] == 1.0)
+    assert (entry_mode in (ENTRY_TAKE, ENTRY_THEN_TAKE)) == (row["fill_prob"] == 1.0)
     assert FILL_NONE != row["fill_method"]
     for name in ("slip_in_bps", "slip_out_bps", "adverse_bps", "latency_bps", "exit_drag_bps"):
         assert row[name] >= 0.0
@@ -220,10 +220,10 @@ def test_a_makers_fill_is_possible_never_certain_and_no_likelier_further_back(
     vol: float,
     window: float,
 ) -> None:
-    chance, wait, method = maker_fill(ahead, qty, rate, size, distance, vol, window)
-    behind, wait_behind, _ = maker_fill(ahead + extra, qty, rate, size, distance, vol, window)
-    closer, _, _ = maker_fill(ahead, qty, rate, size, distance / 2, vol, window)
-    longer, _, _ = maker_fill(ahead, qty, rate, size, distance, vol, 2 * window)
+    chance, wait, method = maker_fill(ahead, qty, rate, size, distance, vol, window, 0.0)
+    behind, wait_behind, _ = maker_fill(ahead + extra, qty, rate, size, distance, vol, window, 0.0)
+    closer, _, _ = maker_fill(ahead, qty, rate, size, distance / 2, vol, window, 0.0)
+    longer, _, _ = maker_fill(ahead, qty, rate, size, distance, vol, 2 * window, 0.0)
 
     assert 0.0 < chance < 1.0
     assert wait > 0.0

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 
-from engine.core.costs import fee_rates, impact_bps, market_costs, slippage_bps, walk_book
+from engine.core.costs import (
+    fee_rates,
+    impact_bps,
+    market_costs,
+    present_rates,
+    slippage_bps,
+    take_fee_table,
+    walk_book,
+)
 from engine.core.records import INPUT_MISSING, NOT_ENOUGH_HISTORY, OK
+from engine.core.state import GLOB
 from tests.support.scene import make_features, make_params, make_scene, set_book
 
+DAY = 86_400 * 1_000_000_000
 # Kraken's schedule as recorded in November 2025: volume in USD, maker and taker in 1/100 bps.
 SCHEDULE = (
     (0, 2_500, 4_000),
@@ -128,3 +139,40 @@ def test_the_fee_tier_holds_from_its_volume_on(usd: float, tier: int) -> None:
 
 def test_no_schedule_is_no_free_trading() -> None:
     assert INPUT_MISSING == fee_rates(make_params(n_fee_tiers=0)[0], 0)[0]
+
+
+def test_the_rates_that_the_venue_names_hold_from_then_on() -> None:
+    params = make_params()[0]
+    glob = np.zeros(1, GLOB)[0]
+    glob["now"] = 5 * DAY
+    assert (OK, 0, 1_000) == present_rates(params, glob)
+
+    take_fee_table(glob, 1_400, 2_400)
+
+    assert (OK, 1_400, 2_400) == present_rates(params, glob)
+    glob["now"] += DAY
+    assert (OK, 1_400, 2_400) == present_rates(params, glob)
+    glob["now"] += 1
+    assert (INPUT_MISSING, 1_400, 2_400) == present_rates(params, glob)  # older than a day
+    take_fee_table(glob, 1_200, 2_200)
+    assert (OK, 1_200, 2_200) == present_rates(params, glob)
+
+
+def test_rates_of_ten_percent_are_a_typing_error_and_change_nothing() -> None:
+    params = make_params()[0]
+    glob = np.zeros(1, GLOB)[0]
+    for maker, taker in ((100_000, 10), (10, 100_000), (-100_000, 10)):
+        take_fee_table(glob, maker, taker)
+        assert (OK, 0, 1_000) == present_rates(params, glob)
+
+
+def test_level_3_tells_who_leaves_the_queue_ahead_and_only_where_it_is_asked() -> None:
+    level3 = {"queue_cancel_bid": 40.0, "cancel_ahead_bid": 0.5}
+    for switch, expected in ((0, 0.0), (1, 20.0)):
+        scene = make_scene(level3, costs_fill_level3=switch)
+        symbol = scene.symbols[0]
+        _, costs = market_costs(symbol, symbol["features"], scene.params[0], 1, 10)
+        assert expected == costs.leave_rate
+    scene = make_scene(costs_fill_level3=1)  # not known: NaN
+    symbol = scene.symbols[0]
+    assert 0.0 == market_costs(symbol, symbol["features"], scene.params[0], 1, 10)[1].leave_rate

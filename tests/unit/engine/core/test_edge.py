@@ -17,10 +17,17 @@ from engine.core.columns import (
     OUT_MOVE_BPS,
     OUT_SD_BPS,
 )
-from engine.core.edge import ESTIMATES, capturable_share, clear_economics, decay, price_route
-from engine.core.fillprob import FILL_NONE, FILL_QUEUE, FILL_TAKER
+from engine.core.edge import (
+    ESTIMATES,
+    capturable_share,
+    chase_bps,
+    clear_economics,
+    decay,
+    price_route,
+)
+from engine.core.fillprob import FILL_MIX, FILL_NONE, FILL_QUEUE, FILL_TAKER, touch_probability
 from engine.core.records import CANDIDATE_ROW, INPUT_MISSING, OK
-from engine.core.routes import ENTRY_IMPROVE, ENTRY_JOIN, ENTRY_TAKE
+from engine.core.routes import ENTRY_IMPROVE, ENTRY_JOIN, ENTRY_TAKE, ENTRY_THEN_TAKE
 from tests.support.scene import make_scene, set_book
 
 
@@ -173,3 +180,25 @@ def test_clearing_writes_every_estimate_as_the_one_nan() -> None:
 
     bits = {np.float64(row[name]).view(np.int64) for name in (*ESTIMATES, "invalidation_bps")}
     assert {0x7FF8000000000000} == {int(each) for each in bits}
+
+
+def test_resting_and_then_taking_is_the_weighted_mix_of_both() -> None:
+    """Fees, spread and leaving: linear in the chance that it fills while it rests."""
+    join, take, mix = price(ENTRY_JOIN), price(ENTRY_TAKE), price(ENTRY_THEN_TAKE)
+    chance = join["fill_prob"]
+
+    for name in ("entry_fee_bps", "exit_fee_bps", "spread_in_bps", "spread_out_bps",
+                 "slip_out_bps", "adverse_bps", "latency_bps", "buffer_bps"):  # fmt: skip
+        mixed = chance * join[name] + (1 - chance) * take[name]
+        assert mixed == pytest.approx(mix[name], abs=1e-12), name
+    assert (1.0, FILL_MIX) == (mix["fill_prob"], mix["fill_method"])
+    # whoever takes late pays what the price has run meanwhile, on top of the walk
+    assert mix["slip_in_bps"] > (1 - chance) * take["slip_in_bps"]
+    assert mix["capturable"] < join["capturable"] < take["capturable"]
+
+
+def test_a_price_that_did_not_come_has_run_as_far_as_the_walk_stays_fair() -> None:
+    """Reached with chance p at -d, not reached at x on average: p x -d + (1 - p) x = 0."""
+    for distance, vol in ((2.0, 0.5), (5.0, 0.5), (1.0, 0.1)):
+        p = touch_probability(distance, vol, 30.0)
+        assert -p * distance + (1 - p) * chase_bps(distance, vol, 30.0) == pytest.approx(0.0)

@@ -7,6 +7,7 @@ import math
 import pytest
 
 from engine.core.fillprob import (
+    FILL_LEVEL3,
     FILL_QUEUE,
     FILL_TOUCH,
     PROBABILITY_MIN,
@@ -41,8 +42,8 @@ def test_a_walk_touches_one_sigma_with_twice_the_tail() -> None:
 
 
 def test_the_larger_evidence_counts_and_is_named() -> None:
-    busy = maker_fill(100.0, 10.0, 50.0, 10.0, 4.0, 0.01, 30.0)
-    wild = maker_fill(1e9, 10.0, 50.0, 10.0, 1.0, 2.0, 30.0)
+    busy = maker_fill(100.0, 10.0, 50.0, 10.0, 4.0, 0.01, 30.0, 0.0)
+    wild = maker_fill(1e9, 10.0, 50.0, 10.0, 1.0, 2.0, 30.0, 0.0)
 
     assert FILL_QUEUE == busy[2]
     assert 110.0 / 50.0 == pytest.approx(busy[1])
@@ -51,14 +52,29 @@ def test_the_larger_evidence_counts_and_is_named() -> None:
 
 
 def test_the_median_of_the_walk_is_reached_with_even_chance() -> None:
-    _, wait, method = maker_fill(1.0, 1.0, math.nan, math.nan, 3.0, 0.5, 30.0)
+    _, wait, method = maker_fill(1.0, 1.0, math.nan, math.nan, 3.0, 0.5, 30.0, 0.0)
 
     assert FILL_TOUCH == method
     assert 0.5 == pytest.approx(touch_probability(3.0, 0.5, wait), rel=1e-9)
 
 
 def test_without_flow_and_volatility_nothing_is_certain_and_the_wait_is_endless() -> None:
-    chance, wait, _ = maker_fill(10.0, 1.0, 0.0, math.nan, 3.0, 0.0, 30.0)
+    chance, wait, _ = maker_fill(10.0, 1.0, 0.0, math.nan, 3.0, 0.0, 30.0, 0.0)
 
     assert PROBABILITY_MIN == chance
     assert math.inf == wait
+
+
+def test_who_cancels_ahead_of_us_shortens_the_queue_but_not_what_we_want_ourselves() -> None:
+    """100 ahead, 10 lots/s traded, 5 lots/s leave: gone in 6.67 s, our own 20 in two more."""
+    plain = maker_fill(100.0, 20.0, 10.0, 10.0, 50.0, 0.01, 10.0, 0.0)
+    leaving = maker_fill(100.0, 20.0, 10.0, 10.0, 50.0, 0.01, 10.0, 5.0)
+
+    assert (FILL_QUEUE, FILL_LEVEL3) == (plain[2], leaving[2])
+    assert 100 / 15 + 2 == pytest.approx(leaving[1])
+    # a third of the 100 left by themselves until then
+    shorter = maker_fill(100 - 100 / 3, 20.0, 10.0, 10.0, 50.0, 0.01, 10.0, 0.0)
+    assert plain[0] < leaving[0] == pytest.approx(shorter[0])
+    # nobody can leave ahead of whoever stands first
+    first = maker_fill(0.0, 20.0, 10.0, 10.0, 50.0, 0.01, 10.0, 5.0)
+    assert first == maker_fill(0.0, 20.0, 10.0, 10.0, 50.0, 0.01, 10.0, 0.0)

@@ -1,5 +1,7 @@
 """Entries: the price of each mode, the window, what moves or withdraws a resting one."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -15,7 +17,7 @@ from engine.core.records import (
     MODE_BLOCKED,
     OK,
 )
-from engine.core.routes import ENTRY_IMPROVE, ENTRY_JOIN, ENTRY_TAKE
+from engine.core.routes import ENTRY_IMPROVE, ENTRY_JOIN, ENTRY_TAKE, ENTRY_THEN_TAKE
 from engine.events import (
     AMEND_REJECT,
     EPOCH_DEGRADED,
@@ -110,9 +112,9 @@ def test_without_a_quote_there_is_no_plan() -> None:
 # --- a resting entry -------------------------------------------------------------------------
 
 
-def resting(**changed: float) -> tuple[OrderDesk, int]:
+def resting(entry_mode: int = ENTRY_JOIN, **changed: float) -> tuple[OrderDesk, int]:
     desk = OrderDesk(**changed)
-    _, decision = desk.enter()
+    _, decision = desk.enter(entry_mode=entry_mode)
     desk.ack(int(decision["command"]))
     desk.sent()
     return desk, int(decision["command"])
@@ -244,12 +246,18 @@ def test_what_is_left_of_it_goes_when_its_position_is_being_left() -> None:
 # --- the end of the window -------------------------------------------------------------------
 
 
-def lapse(edge_bps: float | None, **changed: float) -> OrderDesk:
-    desk, order_id = resting(**changed)
+def lapse(
+    edge_bps: float | None,
+    take_bps: float = math.nan,
+    entry_mode: int = ENTRY_JOIN,
+    **changed: float,
+) -> OrderDesk:
+    desk, order_id = resting(entry_mode, **changed)
     desk.wait(30 * S)
     if edge_bps is not None:
         position = desk.position()
         position["edge_now_bps"], position["edge_now_ts"] = edge_bps, desk.glob["now"]
+        position["edge_take_bps"] = take_bps
     desk.event(ORDER_EXPIRED, order_id, qty=QTY)
     assert ORDER_STATE_EXPIRED == desk.order(order_id)["state"]
     desk.manage()
@@ -270,6 +278,22 @@ def test_it_takes_instead_where_that_still_pays() -> None:
     command = lapse(15.7 + spread + 0.001, **rule).sent()[0]
     assert (ADD, IOC, QTY) == (command["kind"], command["tif"], command["qty"])
     assert command["price"] >= ASK
+
+
+def test_the_edge_of_taking_itself_decides_where_it_is_known() -> None:
+    """Against net_min 0.5: what the taking route was worth, not the resting one less its costs."""
+    rule = {"orders_taker_fallback": 1, "readiness_net_min_bps": 0.5}
+    assert 0 == len(lapse(500.0, 0.499, **rule).sent())
+    assert 1 == len(lapse(0.6, 0.501, **rule).sent())
+
+
+def test_a_route_that_rests_and_then_takes_does_so_without_the_general_rule() -> None:
+    desk = lapse(5.0, 0.7, ENTRY_THEN_TAKE, readiness_net_min_bps=0.5)
+    command = desk.sent()[0]
+    assert (ADD, IOC, QTY) == (command["kind"], command["tif"], command["qty"])
+    # no gate let it through as a taker: nothing leaves, whatever resting was worth
+    assert 0 == len(lapse(500.0, math.nan, ENTRY_THEN_TAKE).sent())
+    assert 0 == len(lapse(500.0, 0.7, ENTRY_JOIN, readiness_net_min_bps=0.5).sent())
 
 
 def test_it_does_not_take_on_an_edge_that_nobody_knows() -> None:

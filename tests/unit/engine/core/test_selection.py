@@ -355,3 +355,17 @@ def test_an_hour_not_known_yet_scales_nothing() -> None:
 
     for before, after in zip(candidates(plain), candidates(scaled), strict=True):
         assert before.tobytes() == after.tobytes()
+
+
+def test_families_that_may_take_may_also_rest_first_where_the_profile_says_so() -> None:
+    core = make_scene(orders_maker_then_taker=1)
+
+    select_routes(core, 0, NOW, QTY)
+
+    modes = {
+        family: {ENTRY_NAMES[r["entry_mode"]] for r in candidates(core) if r["family"] == family}
+        for family in (FAMILY_MOMENTUM, FAMILY_MEAN_REVERSION)
+    }
+    assert {"join", "improve", "take", "then_take"} == modes[FAMILY_MOMENTUM]
+    assert {"join", "improve"} == modes[FAMILY_MEAN_REVERSION]
+    assert len(candidates(core)) == count_routes(core.params[0])
