@@ -42,7 +42,7 @@ _GRID: Final = (
     FamilyParameter("step_min_bps", 2.0, 0.0, 1e4, "bps", "a step is never smaller"),
     FamilyParameter(
         "strength_min",
-        0.3,
+        0.5,
         0.0,
         1.0,
         "0..1",
