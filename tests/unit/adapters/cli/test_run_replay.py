@@ -12,6 +12,7 @@ import pytest
 from adapters.cli import progress, warm
 from adapters.cli.main import main
 from adapters.parquet.reader import open_events
+from engine.core.routes import BUILT_FAMILIES
 from engine.errors import InvariantError
 from engine.flow.recorder import RECORDED_TABLES
 from engine.reports.frames import Run
@@ -253,3 +254,14 @@ def test_after_warming_nothing_is_compiled_by_a_replay_or_the_generator(tmp_path
     assert compiled == run("run", "replay", "configs/sample.toml", "--set", END, *out)
     store = ["--store", str(tmp_path / "store")]
     assert compiled == run("data", "generate", "--hours", "0.01", *store)
+
+
+def test_everything_switched_on_replays_the_sample_with_orders(tmp_path, capsys):
+    """All families of configs/full.toml are asked, and what they say becomes orders and fills."""
+    assert 0 == main(["run", "replay", "configs/full.toml", "--out", str(tmp_path), "--quiet"])
+    run = Run.open(tmp_path / "latest")
+
+    assert len(BUILT_FAMILIES) == run.candidates["family"].n_unique()
+    assert {"join", "improve", "take", "then_take"} == set(run.candidates["entry_mode_name"])
+    assert len(run.orders) > 30
+    assert len(run.fills) > 10
