@@ -27,32 +27,39 @@ from engine.jit import JIT_ENABLED, kernel
 
 N_STAGES: Final = 64
 
-# Every stage has a fixed place, so that cached code of one process fits the table of another.
-STAGE_NAMES: Final = (
-    "step_one",
-    "run_core",
-    "on_other",
-    "evaluate",
-    "refresh_market",
-    "sample_market",
-    "close_books",
-    "judge_symbol",
-    "enter",
-    "guard_position",
-    "apply_order_event",
-    "manage_entries",
-    "emit",
-    "refresh_capital",
-    "set_order_state",
-    "run_checks",
-    "run_venue",
-    "command_to_venue",
-    "timer_to_venue",
-    "settle_shadow",
-    "close_shadow",
-    "run_caps",
-    "widen_market",
-)
+_NONE: Final = types.none
+_INT: Final = types.int64
+_CHECKED: Final = types.Tuple((_INT, _INT, types.float64, types.float64))
+
+# What each stage returns: declared, so that a caller can be compiled without its callees, in any
+# order and in several processes. The place in the table follows the order here and is fixed, so that
+# cached code of one process fits the table of another.
+STAGE_RESULTS: Final[dict[str, types.Type]] = {
+    "step_one": _NONE,
+    "run_core": _INT,
+    "on_other": _NONE,
+    "evaluate": _NONE,
+    "refresh_market": _NONE,
+    "sample_market": _NONE,
+    "close_books": _NONE,
+    "judge_symbol": _NONE,
+    "enter": _INT,
+    "guard_position": _NONE,
+    "apply_order_event": _NONE,
+    "manage_entries": _INT,
+    "emit": _INT,
+    "refresh_capital": _NONE,
+    "set_order_state": _NONE,
+    "run_checks": _CHECKED,
+    "run_venue": _INT,
+    "command_to_venue": _NONE,
+    "timer_to_venue": _NONE,
+    "settle_shadow": _NONE,
+    "close_shadow": _INT,
+    "run_caps": _CHECKED,
+    "widen_market": _NONE,
+}
+STAGE_NAMES: Final = tuple(STAGE_RESULTS)
 
 # Parameters of these names are not int64; `define_kind` says what they are.
 NAMED: Final = (
@@ -108,7 +115,14 @@ class Stage:
         """The compiled code for the declared argument types; compiles or loads it if need be."""
         arguments = self.argument_types()
         self.compiled.compile(arguments)
-        return self.compiled.overloads[arguments]
+        found = self.compiled.overloads[arguments]
+        declared, returned = STAGE_RESULTS[self.name], found.signature.return_type
+        if returned != declared:
+            raise TypeError(
+                f"stage {self.name} returns {returned}, STAGE_RESULTS says {declared}: "
+                "its callers would read something else. Correct engine/stage.py."
+            )
+        return found
 
     def address(self) -> int:
         """Where the machine code lies in this process."""
@@ -152,7 +166,7 @@ def _make_call(made: Stage) -> Any:
 
     def typing(typing_context: Any, given: tuple[Any, ...]) -> Any:
         arguments = made.argument_types()
-        result = made.overload().signature.return_type
+        result = STAGE_RESULTS[made.name]
         owner = arguments[0]
         i_table = -1 if isinstance(owner, types.Array) else owner.fields.index("calls")
         table_type = owner if i_table < 0 else owner.types[i_table]

@@ -1,4 +1,4 @@
-"""How do kernels get compiled before they are needed? In two processes side by side, twice.
+"""How do kernels get compiled before they are needed? In two processes side by side.
 
 A kernel is compiled once per version of the sources, of numba and of the CPU; the machine code
 lies in the cache folder of engine/jit.py. `python -m adapters.cli.warm PART...` compiles parts one
@@ -19,16 +19,20 @@ from engine.clock import Stopwatch
 from engine.errors import InvariantError, StorageError
 
 MARKER: Final = "warm.json"
-SECONDS_USUAL: Final = 25  # on two cores, for the sentence that asks for patience
+SECONDS_USUAL: Final = 30  # on two cores, for the sentence that asks for patience
 ORDERS, ROUTES = "orders and risk", "features and routes"
 VENUE, STORE, GENERATOR = "simulated venue", "cold store", "market generator"
 FEED: Final = "market feed"
+MARKET: Final = "market windows"
 LOOP: Final = "loop that joins core and venue"
-# Lanes are compiled side by side: they share small kernels only, and take about as long.
-LANES: Final = ((ORDERS, ROUTES), (VENUE, STORE))
-# Stages (engine/stage.py) by part. Those that call nearly all others are left to the loop; what is
-# named nowhere here is compiled with the orders, so a new stage needs no line.
+# Lanes are compiled side by side, and take about as long: a stage declares what it returns, so no
+# part waits for another.
+LANES: Final = ((ORDERS, MARKET, STORE, GENERATOR), (VENUE, LOOP, ROUTES, FEED))
+NOT_FOR_REPLAY: Final = (GENERATOR, FEED)
+# Stages (engine/stage.py) by part; what is named nowhere here is compiled with the orders, so a new
+# stage needs no line.
 STAGES: Final = {
+    MARKET: ("sample_market", "widen_market"),
     ROUTES: ("refresh_market", "judge_symbol"),
     VENUE: ("run_venue", "command_to_venue", "timer_to_venue"),
     LOOP: ("evaluate", "on_other", "run_core", "step_one"),
@@ -80,17 +84,14 @@ def warm_all(talk: Talk | None, for_replay: bool = False) -> dict[str, Any]:
             Path(CACHE_FOLDER).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise cache_error(error.strerror or str(error)) from error
+        lanes = [
+            tuple(part for part in lane if not (for_replay and part in NOT_FOR_REPLAY))
+            for lane in LANES
+        ]
         if talk is not None:
-            parts = [part for lane in LANES for part in lane]
-            talk(f"compiling {', '.join(parts)}, in {len(LANES)} processes ...")
-        for process in [_start(lane) for lane in LANES]:
-            steps |= _finish(process)
-        if talk is not None:
-            rest = "" if for_replay else f", the {GENERATOR} and the {FEED}"
-            talk(f"compiling the {LOOP}{rest} ...")
-        beside = [] if for_replay else [_start((GENERATOR, FEED))]
-        steps[LOOP] = compile_part(LOOP)
-        for process in beside:
+            parts = [part for lane in lanes for part in lane]
+            talk(f"compiling {', '.join(parts)}, in {len(lanes)} processes ...")
+        for process in [_start(lane) for lane in lanes]:
             steps |= _finish(process)
         marker().write_text(json.dumps(steps) + "\n")
     return {"steps": steps, "seconds": round(clock.seconds(), 3), "cache": str(CACHE_FOLDER)}
@@ -161,10 +162,10 @@ def _compile_loop() -> None:
 
     from engine.events import EVENT
     from engine.flow.advance import advance, make_link
-    from engine.flow.driver import World
 
-    world = World(_core(), _venue(), make_link(0, 1, 1, 1))
-    _compile(advance, world.core, world.venue, world.link, np.zeros(1, EVENT), True)
+    _compile_stages(LOOP)
+    core, link = _core(linked=False), make_link(0, 1, 1, 1)
+    _compile(advance, core, _venue(), link, np.zeros(1, EVENT), True)
 
 
 def _compile_store() -> None:
@@ -211,6 +212,7 @@ def _compile_feed() -> None:
 
 PARTS: Final[dict[str, Callable[[], None]]] = {
     ORDERS: lambda: _compile_stages(ORDERS),
+    MARKET: lambda: _compile_stages(MARKET),
     ROUTES: lambda: _compile_stages(ROUTES),
     VENUE: lambda: _compile_stages(VENUE),
     STORE: _compile_store,
