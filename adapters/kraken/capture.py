@@ -37,6 +37,7 @@ from engine.events import (
     GAP,
     GAP_SOURCE,
     HEALTH,
+    INSTRUMENT,
     LAST,
     NO_SYMBOL,
     empty,
@@ -587,15 +588,25 @@ class Capture:
         if self._table is None:
             self._before += parts
             return
-        for rows in parts:
+        for rows in parts if self._universe is None else map(self._of_universe, parts):
+            if not len(rows):
+                continue
             if why:
                 for i in np.flatnonzero((rows["kind"] == GAP) | (rows["kind"] == EPOCH)).tolist():
                     self.stats.gaps += int(rows["kind"][i] == GAP)
                     self._sink.remark(seq=self.seq_next + i, text=why)
             self.seq_next += len(rows)
             self.stats.events += len(rows)
-        self._waiting += parts
+            self._waiting.append(rows)
         self.ts_last = now
+
+    def _of_universe(self, rows: np.ndarray) -> np.ndarray:
+        """Without the state of pairs outside: a part has the pairs that are captured in it."""
+        assert self._table is not None
+        assert self._universe is not None
+        captured = {*self._universe.members, *self._leaving}
+        inside = np.array([each in captured for each in self._table.symbols], np.bool_)
+        return rows[(rows["kind"] != INSTRUMENT) | inside[rows["sym"]]]
 
     def hand_over(self) -> None:
         """Number what was said since the last time and give it to the sink, as one array."""

@@ -12,7 +12,7 @@ from adapters.kraken.capture import CaptureConfig
 from adapters.kraken.rotation import UNMEASURED, Measure, Rotation, measure_of
 from engine.core.universe import universe_params
 from engine.errors import ConfigError, DataError, VenueError
-from engine.events import BOOK_LEVEL, DERIVED, EPOCH, EPOCH_CLOSED, RESYNC, TRADE
+from engine.events import BOOK_LEVEL, DERIVED, EPOCH, EPOCH_CLOSED, INSTRUMENT, RESYNC, TRADE
 from tests.support.capture_desk import Desk, listed, pair
 
 USD = 10**8
@@ -101,6 +101,10 @@ def test_the_best_are_captured_and_the_others_are_in_no_part() -> None:
     made = desk(9, 8, 7, 6)
     assert standing(made) == {BTC, ETH}
     assert set(made.shelf.parts[0].meta["channels"]["book"]) == {BTC, ETH}
+    rows = made.shelf.of_part(0)
+    members = [made.shelf.parts[0].instruments.index(each) for each in (BTC, ETH)]
+    assert sorted(rows[rows["kind"] == INSTRUMENT]["sym"]) == sorted(members)
+    assert (np.diff(rows["seq"]) == 1).all()
     told = next(each["universe"] for each in made.shelf.remarks if "universe" in each)
     assert (told["version"], set(told["members"])) == (1, {BTC, ETH})
     reasons = next(each["reasons"] for each in made.shelf.remarks if "reasons" in each)
