@@ -315,7 +315,8 @@ class Core:
         """Subscribe: the snapshot now or after its delay, updates only after it."""
         self.start_heartbeats(conn)
         conn.topics[topic] = None
-        self.held = False
+        if topic.channel != "instrument":  # who has only asked for the pairs sees no market yet
+            self.held = False
 
         def begin() -> None:
             if topic not in conn.topics or conn.id not in self.connections:
