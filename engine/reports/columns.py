@@ -9,6 +9,7 @@ as a polars expression and as SQL for DuckDB; a test holds that both say the sam
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import ModuleType
@@ -142,19 +143,19 @@ def table_columns(table: str) -> tuple[Column, ...]:
     )
 
 
-class Rule:
+class Rule(ABC):
     """One companion column: its name, and how either engine makes it."""
 
     name: str
     source: str
 
+    @abstractmethod
     def polars(self, frame: Frame) -> pl.Expr:
         """The column as a polars expression, named."""
-        raise NotImplementedError
 
+    @abstractmethod
     def sql(self, frame: Frame) -> str:
         """The column as SQL, without its alias."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
