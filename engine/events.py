@@ -68,6 +68,7 @@ ORDER_FILLED: Final = 29
 CANCEL_REJECT: Final = 30
 AMEND_REJECT: Final = 31
 ORDER_PENDING: Final = 32
+ORDER_COMMAND: Final = 33
 BALANCE: Final = 35
 MODE: Final = 40
 OPERATOR: Final = 41
@@ -105,6 +106,7 @@ KIND_NAMES: Final[dict[int, str]] = {
     CANCEL_REJECT: "cancel_reject",
     AMEND_REJECT: "amend_reject",
     ORDER_PENDING: "order_pending",
+    ORDER_COMMAND: "order_command",
     BALANCE: "balance",
     MODE: "mode",
     OPERATOR: "operator",
@@ -142,8 +144,12 @@ FIELDS_OF_KIND: Final[dict[int, str]] = {
     AMEND_REJECT: "id = client order id, aux = reason (REJECT_*)",
     ORDER_PENDING: "the venue has the order, it is not open yet: id = client order id, aux as ACK",
     BALANCE: "sym = -1 and id = 0: quote money in qty; sym >= 0: lots of its base in qty",
+    ORDER_COMMAND: "a command of the core, journaled before it leaves: three records, closed by LAST "
+    "(engine/flow/journal.py); id = client order id",
     TABLE_UPDATE: "aux = TABLE_*; TABLE_FEES: price, qty = our maker and taker rate, 1/100 bps",
-    MODE: "aux = MODE_*, id = who (0 engine, 1 operator)",
+    MODE: "aux = MODE_*, id = who (WHO_*), qty = why (WHY_*)",
+    OPERATOR: "id = OPERATOR_*, sym = -1: all; aux as the code says",
+    HEALTH: "a fact of the shell: id = HEALTH_*, the other fields as the code says",
 }
 
 # --- flags -------------------------------------------------------------------------------------
@@ -186,6 +192,67 @@ MODE_EXIT_ONLY: Final = 3
 MODE_EMERGENCY: Final = 4
 MODE_HALT: Final = 5
 
+# Who asked for a mode, and why. Anyone may tighten; only an operator may loosen, but for the
+# release after a clean reconcile (WHY_RECONCILED), which undoes WHY_START and nothing else.
+WHO_ENGINE: Final = 0
+WHO_OPERATOR: Final = 1
+WHY_START: Final = 1  # EXIT_ONLY until the first reconcile is clean
+WHY_RECONCILED: Final = 2
+WHY_COMMAND: Final = 3  # an operator said so
+WHY_KILL: Final = 4  # the kill switch
+WHY_LOSS: Final = 5  # daily loss, drawdown or the ladder of losses
+WHY_OVERFILL: Final = 6  # the venue filled more than we asked for
+WHY_FLAT: Final = 7  # EMERGENCY has nothing left to sell
+WHY_JOURNAL: Final = 8  # the log cannot be written
+WHY_ALERTS: Final = 9  # critical alerts were not acknowledged in time
+WHY_INVARIANT: Final = 10  # something that can never be true was true
+WHY_SECOND_WRITER: Final = 11  # another process acts on the account
+WHY_NAMES: Final[dict[int, str]] = {
+    0: "unnamed",
+    WHY_START: "start",
+    WHY_RECONCILED: "reconciled",
+    WHY_COMMAND: "command",
+    WHY_KILL: "kill",
+    WHY_LOSS: "loss",
+    WHY_OVERFILL: "overfill",
+    WHY_FLAT: "flat",
+    WHY_JOURNAL: "journal",
+    WHY_ALERTS: "alerts",
+    WHY_INVARIANT: "invariant",
+    WHY_SECOND_WRITER: "second_writer",
+}
+
+# What an operator may ask for beside a mode.
+OPERATOR_FLATTEN: Final = 1  # leave the position of sym, or all
+OPERATOR_ACKNOWLEDGE: Final = 2  # aux = number of the alert, 0: all
+OPERATOR_ENABLE_FAMILY: Final = 3  # aux = FAMILY_* that the repetition throttle had switched off
+OPERATOR_RELEASE_SYMBOL: Final = 4  # sym takes entries again
+OPERATOR_LEASE: Final = 5  # aux = until when (ns) somebody else drives the exits of sym; 0 ends it
+
+# Facts of the shell, that a replay could not know otherwise.
+HEALTH_CLOCK: Final = 1  # aux = venue's clock minus ours, ns; qty = round trip, ns
+# price = place of the channel in CHANNELS; aux = ts of the last message before it was lost, 0 at its
+# first start; qty = cause of the loss (GAP_*), 0 at its first start
+HEALTH_RESUMED: Final = 2
+HEALTH_LAG: Final = 3  # aux = how far the writer is behind, ns; qty = how far the decoder is
+HEALTH_SUSPECT: Final = 10  # aux = client order id; qty = SUSPECT_*: nothing may be assumed of it
+HEALTH_ACCOUNT_LOST: Final = 11  # aux = ts of the last message before; reports are missing
+HEALTH_ACCOUNT_SYNCED: Final = 12  # orders and balances of the private stream are whole again
+HEALTH_RECONCILED: Final = 13  # open orders, closed orders and trades were read; aux = as of, ns
+HEALTH_ABSENT: Final = (
+    14  # aux = client order id: three sources lack it, twice, after the quarantine
+)
+HEALTH_FOREIGN: Final = (
+    15  # an order of somebody else is open: sym, side, price, qty, aux = its key
+)
+HEALTH_ACCOUNT_ALIVE: Final = 16  # aux = ts of the newest private frame
+HEALTH_JOURNAL: Final = 20  # aux = how long the newest sync took, ns; qty = 1: it failed
+HEALTH_LEASE: Final = 21  # aux = fencing number that we hold; 0: lost
+HEALTH_SWITCH: Final = 22  # dead man's switch: aux = when it fires, ns; 0: disarmed
+HEALTH_SWITCH_FIRED: Final = 23  # it fired: aux = orders that it cancelled
+HEALTH_ALERTS: Final = 24  # aux = critical alerts that nobody has acknowledged
+HEALTH_STOPPING: Final = 25  # the session ends: entries are withdrawn, stops stay
+
 REJECT_POST_ONLY: Final = 1
 REJECT_FUNDS: Final = 2
 REJECT_MINIMUM: Final = 3
@@ -199,6 +266,9 @@ REJECT_FULL: Final = 10  # no room in the venue's table
 REJECT_EXPIRED: Final = 11  # good-till-date in the past at arrival
 REJECT_UNSUPPORTED: Final = 12
 REJECT_NO_LIQUIDITY: Final = 13
+REJECT_SHADOW: Final = 14  # this mode sends nothing
+REJECT_NOT_SENT: Final = 15  # it never left: no connection, no room, no right
+REJECT_ABSENT: Final = 16  # its answer was lost, and the venue never had it
 
 CANCEL_USER: Final = 1
 CANCEL_POST_ONLY: Final = 2

@@ -36,6 +36,9 @@ from engine.events import (
     CANCEL_USER,
     EVENT,
     HEALTH,
+    HEALTH_ACCOUNT_LOST,
+    HEALTH_ACCOUNT_SYNCED,
+    HEALTH_SUSPECT,
     LAST,
     MAKER,
     NO_SYMBOL,
@@ -61,11 +64,6 @@ from engine.instruments import (
     UnknownSymbolError,
 )
 from engine.units import MONEY_DECIMALS, OffGridError
-
-# What a HEALTH event of the account says: its id. Those below belong to session.py.
-HEALTH_SUSPECT: Final = 10  # aux = client order id; qty = SUSPECT_*: nothing may be assumed of it
-HEALTH_ACCOUNT_LOST: Final = 11  # aux = ts of the last message before; reports are missing
-HEALTH_ACCOUNT_SYNCED: Final = 12  # orders and balances are whole again
 
 SUSPECT_OVERDUE: Final = 1  # a request of ours has no reply
 SUSPECT_VANISHED: Final = 2  # open before the connection broke, not open now

@@ -37,6 +37,7 @@ from engine.events import (
     GAP,
     GAP_SOURCE,
     HEALTH,
+    HEALTH_LAG,
     INSTRUMENT,
     LAST,
     NO_SYMBOL,
@@ -44,7 +45,6 @@ from engine.events import (
 )
 from engine.instruments import STATUS_CODES, InstrumentTable, canonical_symbol
 
-HEALTH_LAG: Final = 3  # aux = how far the writer is behind, ns; qty = how far the decoder is
 HOUR: Final = 3600 * SECOND
 DEPTHS: Final = {"book": (10, 25, 100, 500, 1000), "level3": (10, 100, 1000)}
 PLAIN_CHANNELS: Final = ("trade", "ticker")

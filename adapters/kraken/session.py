@@ -67,6 +67,8 @@ from engine.events import (
     GAP_DROPPED,
     GAP_SOURCE,
     HEALTH,
+    HEALTH_CLOCK,
+    HEALTH_RESUMED,
     HEARTBEAT,
     INSTRUMENT,
     LAST,
@@ -76,10 +78,6 @@ from engine.events import (
 )
 from engine.instruments import STATUS_CODES, InstrumentTable
 
-# What a HEALTH event of a session says: its id.
-HEALTH_CLOCK: Final = 1  # aux = venue's clock minus ours, ns; qty = round trip, ns
-HEALTH_RESUMED: Final = 2  # price = channel (its place in CHANNELS); aux = ts of the last message
-# before it was lost, 0 at its first start; qty = cause of the loss (GAP_*), 0 at its first start
 BOOKS: Final = ("book", "level3")
 CHANNELS: Final = ("instrument", "trade", "ticker", "ohlc", "level3", "book")
 

@@ -30,6 +30,9 @@ from engine.events import (
     GAP,
     GAP_SOURCE,
     HEALTH,
+    HEALTH_CLOCK,
+    HEALTH_LAG,
+    HEALTH_RESUMED,
     L3_ADD,
     L3_DELETE,
     L3_MODIFY,
@@ -44,10 +47,7 @@ from engine.flow.log import LogReader, LogWriter, check_log, is_log, recover_log
 from engine.flow.merge import words
 from engine.instruments import InstrumentTable
 
-# What HEALTH events of a capture say, by their id; adapters/kraken writes them.
-HEALTH_CLOCK: Final = 1
-HEALTH_RESUMED: Final = 2
-HEALTH_LAG: Final = 3
+# Places of the channels in HEALTH_RESUMED, as adapters/kraken writes them.
 HEALTH_CHANNELS: Final = ("instrument", "trade", "ticker", "ohlc", "level3", "book")
 NOTES_MAX: Final = 200  # kept in a manifest
 _MARKET: Final = (BOOK_LEVEL, L3_ADD, L3_MODIFY, L3_DELETE, TRADE, TICKER)

@@ -7,8 +7,6 @@ from pathlib import Path
 import pytest
 
 from adapters.kraken.account import (
-    HEALTH_ACCOUNT_LOST,
-    HEALTH_SUSPECT,
     SUSPECT_OVERDUE,
     cl_ord_id_of,
 )
@@ -16,7 +14,15 @@ from adapters.kraken.rest import Rest
 from adapters.local_venue import LocalVenue
 from adapters.local_venue.faults import Script, parse_script
 from adapters.local_venue.keys import DEMO_KEY
-from engine.events import HEALTH, ORDER_ACK, ORDER_FEE, ORDER_FILL, ORDER_PENDING
+from engine.events import (
+    HEALTH,
+    HEALTH_ACCOUNT_LOST,
+    HEALTH_SUSPECT,
+    ORDER_ACK,
+    ORDER_FEE,
+    ORDER_FILL,
+    ORDER_PENDING,
+)
 from tests.support.private_client import Client, limit, order_of, with_client
 
 MS = 1_000_000

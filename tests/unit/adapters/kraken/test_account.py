@@ -11,9 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.kraken.account import (
-    HEALTH_ACCOUNT_LOST,
-    HEALTH_ACCOUNT_SYNCED,
-    HEALTH_SUSPECT,
     HELD_NS,
     SUSPECT_FILLS,
     SUSPECT_UNCLEAR,
@@ -34,6 +31,9 @@ from engine.events import (
     CANCEL_SELF_TRADE,
     CANCEL_USER,
     HEALTH,
+    HEALTH_ACCOUNT_LOST,
+    HEALTH_ACCOUNT_SYNCED,
+    HEALTH_SUSPECT,
     LAST,
     MAKER,
     NO_SYMBOL,

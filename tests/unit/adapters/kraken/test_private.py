@@ -10,8 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.kraken.account import (
-    HEALTH_ACCOUNT_LOST,
-    HEALTH_SUSPECT,
     SUSPECT_OVERDUE,
     SUSPECT_UNCLEAR,
     OrderState,
@@ -27,6 +25,8 @@ from engine.events import (
     BUY,
     CANCEL_REJECT,
     HEALTH,
+    HEALTH_ACCOUNT_LOST,
+    HEALTH_SUSPECT,
     ORDER_ACK,
     ORDER_REJECT,
     REJECT_FUNDS,

@@ -6,7 +6,7 @@ import pytest
 
 from adapters.kraken.limits import ConnectionBudget
 from adapters.kraken.phases import Limits, Phase
-from adapters.kraken.session import CHANNELS, HEALTH_RESUMED, Session
+from adapters.kraken.session import CHANNELS, Session
 from adapters.kraken.subscriptions import Pace, Sub, Wish
 from engine.events import (
     BOOK_LEVEL,
@@ -18,6 +18,7 @@ from engine.events import (
     GAP_DROPPED,
     GAP_SOURCE,
     HEALTH,
+    HEALTH_RESUMED,
     HEARTBEAT,
     RESYNC,
     SNAPSHOT,

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import trustme
 
-from adapters.kraken.account import HEALTH_ACCOUNT_SYNCED, cl_ord_id_of
+from adapters.kraken.account import cl_ord_id_of
 from adapters.kraken.errors import PrivateStoppedError, RefusedByVenueError
 from adapters.kraken.keys import Keys, Secret
 from adapters.kraken.limits import SECOND, TIERS
@@ -29,6 +29,7 @@ from engine.events import (
     BUY,
     CANCEL_USER,
     HEALTH,
+    HEALTH_ACCOUNT_SYNCED,
     ORDER_ACK,
     ORDER_CANCELED,
     ORDER_FEE,
