@@ -66,8 +66,9 @@ lock: setup  ## write requirements/ again; pins that still fit stay, ARGS=--upgr
 	$(COMPILE) --constraints requirements/dev.txt -o requirements/base.txt
 	$(COMPILE) --constraints requirements/dev.txt --extra analysis -o requirements/analysis.txt
 	$(COMPILE) --constraints requirements/dev.txt --extra notebook -o requirements/notebook.txt
+	$(COMPILE) --constraints requirements/dev.txt --extra live --extra postgres -o requirements/live.txt
 	@if grep -nE '://|^-|file:' requirements/base.txt requirements/analysis.txt \
-		requirements/notebook.txt requirements/dev.txt; then \
+		requirements/notebook.txt requirements/live.txt requirements/dev.txt; then \
 		echo 'make lock: an address or option of this machine got into a lock, see above.' >&2; \
 		exit 1; \
 	fi
