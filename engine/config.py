@@ -3,7 +3,8 @@
 Layers, later ones win: defaults, `kapitaalbot.toml` in the working folder, the profile, environment
 variables `KAPITAALBOT__SECTION__KEY`, then what the command line sets. Times are texts with a unit
 ("250ms", "1s", "2h"), money is in the run's quote currency. The canonical hash covers everything
-that can change a decision, and nothing that cannot (where files lie).
+that can change a decision, and nothing that cannot (where files lie, who is told). Addresses of
+alerts and of the mirror hold passwords: they are secrets by type, and no text made here shows them.
 """
 
 from __future__ import annotations
@@ -18,10 +19,19 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import numpy as np
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StrictBool,
+    ValidationError,
+    create_model,
+)
 
 from engine.core.ignition import IGNITION_NAMES
 from engine.core.params import PARAMETERS, default_params, timer_grid_ns
@@ -42,6 +52,7 @@ from engine.core.routes import (
 )
 from engine.core.theses import FAMILY_PARAMETERS, default_families
 from engine.errors import ConfigError
+from engine.instruments import UnknownSymbolError, canonical_symbol
 from engine.units import to_money
 from engine.venue.fees import FEE_SCHEDULES
 from engine.venue.params import PARAMETERS as VENUE_PARAMETERS
@@ -198,9 +209,156 @@ class FamilySection(Section):
     params: dict[str, float] = Field(default_factory=dict, description="its own parameters")
 
 
+BOOK_DEPTHS: Final = (10, 25, 100, 500, 1000)
+NO_QUARANTINE_UNDER_NS: Final = 60_000_000_000  # the venue's REST lags by up to a minute
+
+
+class LiveSection(Section):
+    """A session that shadows, papers or trades: which venue, which pairs, how careful."""
+
+    allow_orders: StrictBool = Field(
+        False, description="the profile's half of the live gate; the other is KAPITAALBOT_LIVE"
+    )
+    endpoint: Literal["kraken", "local"] = Field(
+        "kraken", description="which venue, by name and never by address: kraken, local"
+    )
+    local_port: int = Field(
+        8600,
+        description="public port of `venue serve`; private, level 3, REST are the next three",
+        ge=1,
+        le=65_532,
+    )
+    local_ca: str = Field(
+        "", description="PEM of the authority of a local venue that serves TLS; empty: no TLS"
+    )
+    symbols: tuple[str, ...] = Field(
+        (), description="pairs to trade, and no others; needed by every session"
+    )
+    depth: Literal[10, 25, 100, 500, 1000] = Field(100, description="levels a side of the book")
+    level3: bool = Field(False, description="follow single orders too; needs a key")
+    ticker: bool = Field(False, description="follow the ticker too")
+    tier: Literal["starter", "intermediate", "pro"] = Field(
+        "intermediate", description="rate limits of the account: starter, intermediate, pro"
+    )
+    keys: str = Field(
+        "auto",
+        description="where the keys are: auto, env, file, file:PATH, keyring",
+        pattern=r"^(auto|env|file|file:.+|keyring)$",
+    )
+    foreign: Literal["report", "adopt"] = Field(
+        "report", description="orders of others on the account: report, adopt"
+    )
+    switch: Literal["keep_stops", "cancel_all"] = Field(
+        "keep_stops",
+        description="venue's dead man's switch: keep_stops (off while a stop rests), cancel_all",
+    )
+    reconcile_every: Duration = Field(
+        "5m",  # type: ignore[assignment]
+        description="how often orders, fills and balances are read and compared",
+        ge=1_000_000_000,
+        le=86_400_000_000_000,
+    )
+    account: str = Field(
+        "main",
+        description="names the account's lock, socket, kill flag",
+        pattern=r"^[a-z0-9_]{1,40}$",
+    )
+    state: str = Field(
+        "", description="folder of the accounts' state; empty: ~/.local/state/kapitaalbot/live"
+    )
+    deadline: Duration = Field(
+        "5s",  # type: ignore[assignment]
+        description="how late the venue may still take an order of ours",
+        ge=500_000_000,
+        le=60_000_000_000,
+    )
+    quarantine: Duration = Field(
+        "75s",  # type: ignore[assignment]
+        description="how long an order without an answer is in doubt before it can count as absent",
+        ge=1_000_000_000,
+        le=3_600_000_000_000,
+    )
+    snapshot_every: Duration = Field(
+        "10m",  # type: ignore[assignment]
+        description="how often the core's state is kept, so that a restart is quick",
+        ge=1_000_000_000,
+        le=86_400_000_000_000,
+    )
+    sync: StrictBool = Field(
+        True, description="a command is on the disk before it leaves; false: for measurements only"
+    )
+
+
+class AlertsSection(Section):
+    """Who is told, and how often."""
+
+    urls: tuple[SecretStr, ...] = Field(
+        (), description="Apprise addresses that alerts go to; secret: shown nowhere, in no hash"
+    )
+    repeat: Duration = Field(
+        "5m",  # type: ignore[assignment]
+        description="how often a critical alert is told again until it is acknowledged",
+        ge=1_000_000_000,
+        le=86_400_000_000_000,
+    )
+    escalate: Duration = Field(
+        "30m",  # type: ignore[assignment]
+        description="age from which an alert nobody acknowledged counts as not read",
+        ge=1_000_000_000,
+        le=604_800_000_000_000,
+    )
+
+
+class MirrorSection(Section):
+    """The SQL mirror of the log."""
+
+    dsn: SecretStr = Field(
+        SecretStr(""), description="PostgreSQL to mirror to; secret: shown nowhere; empty: none"
+    )
+    required: StrictBool = Field(
+        False,
+        description="a command waits until the mirror has it as well; else the mirror follows",
+    )
+
+
+class MetricsSection(Section):
+    """Numbers for Prometheus."""
+
+    port: int = Field(0, description="port on 127.0.0.1; 0: off", ge=0, le=65_535)
+
+
+class TelemetrySection(Section):
+    """What the machine is doing."""
+
+    interval: Duration = Field(
+        "30s",  # type: ignore[assignment]
+        description="memory, processor, files, disk, delay of the loop; 0s: off",
+        ge=0,
+        le=86_400_000_000_000,
+    )
+
+
+class StatusSection(Section):
+    """One file that says how a session stands."""
+
+    file: str = Field("", description="where; empty: status.json in the run's folder")
+    every: Duration = Field(
+        "1s",  # type: ignore[assignment]
+        description="how often it is written",
+        ge=100_000_000,
+        le=3_600_000_000_000,
+    )
+
+
 class ProfileBase(Section):
     run: RunSection = RunSection()
     capture: CaptureSection = CaptureSection()
+    live: LiveSection = LiveSection()
+    alerts: AlertsSection = AlertsSection()
+    mirror: MirrorSection = MirrorSection()
+    metrics: MetricsSection = MetricsSection()
+    telemetry: TelemetrySection = TelemetrySection()
+    status: StatusSection = StatusSection()
     venue: VenueSection = Field(default_factory=VenueSection)  # type: ignore[valid-type]
     families: dict[str, FamilySection] = Field(default_factory=dict)
     horizons_s: tuple[int, ...] = Field(HORIZONS_S, description="horizons evaluated")
@@ -218,6 +376,11 @@ Profile = create_model(  # type: ignore[call-overload]
         for model in (_parameter_section(name),)
     },
 )
+
+
+# What stands in these is not repeated in an error: it may be the secret itself, at a wrong place.
+SECTIONS_WITH_SECRETS: Final = ("alerts", "mirror")
+SECRET_KEYS: Final = ("alerts.urls", "mirror.dsn")
 
 
 def _known_keys(model: type[BaseModel]) -> list[str]:
@@ -251,7 +414,13 @@ def _explain(error: ValidationError) -> list[str]:
             lines.append(f"{place}: unknown key.{hint}")
         else:
             message = each["msg"].removeprefix("Value error, ")
-            lines.append(f"{place}: {message} (given: {each['input']!r})")
+            if each["loc"][0] not in SECTIONS_WITH_SECRETS:
+                message = f"{message} (given: {each['input']!r})"
+            elif each["type"] == "value_error":
+                message = (
+                    "not what belongs here; it is not repeated, as secrets stand in this section"
+                )
+            lines.append(f"{place}: {message}")
     return lines
 
 
@@ -373,11 +542,34 @@ def _cross_check(profile: Any, origin: str) -> None:
         and profile.capture.start >= profile.capture.end
     ):
         problems.append("capture.start: not before capture.end")
+    problems += _live_problems(profile.live)
     if problems:
         raise ConfigError(
             f"{origin} has {len(problems)} wrong values: " + "; ".join(problems),
             "`kapitaalbot config schema` lists every key with its meaning.",
         )
+
+
+def _live_problems(live: LiveSection) -> list[str]:
+    problems = []
+    for symbol in live.symbols:
+        try:
+            name = canonical_symbol(symbol)
+        except UnknownSymbolError as error:
+            problems.append(f"live.symbols: {error}")
+            continue
+        if name != symbol:
+            problems.append(f"live.symbols: {symbol!r} is called {name!r} here")
+    if len(set(live.symbols)) < len(live.symbols):
+        problems.append("live.symbols: a pair stands in it twice")
+    # What REST says may be a minute old: an order it does not know could still have arrived.
+    least = live.deadline + NO_QUARANTINE_UNDER_NS
+    if live.endpoint == "kraken" and live.quarantine < least:
+        problems.append(
+            f"live.quarantine: {duration_text(live.quarantine)} is under {duration_text(least)}, "
+            "which are live.deadline and the minute by which Kraken's REST may lag"
+        )
+    return problems
 
 
 def _family_code(name: str) -> int:
@@ -416,13 +608,23 @@ def read_layers(
     return tuple(layers)
 
 
-WHERE_FILES_LIE: Final = {"run": {"out", "name"}, "capture": {"path"}}
+# Where files lie, who is told, what is measured: none of it changes a decision.
+OUTSIDE_THE_HASH: Final[dict[str, Any]] = {
+    "run": {"out", "name"},
+    "capture": {"path"},
+    "live": {"local_port", "local_ca", "keys", "account", "state", "snapshot_every", "sync"},
+    "alerts": True,
+    "mirror": {"dsn"},
+    "metrics": True,
+    "telemetry": True,
+    "status": True,
+}
 
 
 def canonical_json(profile: Any) -> str:
     """The effective configuration as one canonical text: sorted keys, exact numbers."""
     return json.dumps(
-        profile.model_dump(mode="json", exclude=WHERE_FILES_LIE),
+        profile.model_dump(mode="json", exclude=OUTSIDE_THE_HASH),
         sort_keys=True,
         separators=(",", ":"),
     )

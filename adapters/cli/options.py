@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from engine.errors import ConfigError
+from engine.errors import ConfigError, SecretError
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 RunName = Annotated[
@@ -34,7 +34,8 @@ RUNS = Path("runs")
 def parse_overrides(settings: list[str] | None) -> dict[str, Any]:
     """`["a.b=1", "c=x"]` to `{"a": {"b": 1}, "c": "x"}`; values are TOML, bare words are text.
 
-    raises ConfigError for a setting without a key or a value, and for a key set twice
+    raises ConfigError for a setting without a key or a value, and for a key set twice;
+        SecretError for a key whose value is a secret: other users see a command line
     """
     layer: dict[str, Any] = {}
     for setting in settings or ():
@@ -45,6 +46,7 @@ def parse_overrides(settings: list[str] | None) -> dict[str, Any]:
                 f"--set {setting!r} is not of the form KEY=VALUE.",
                 "Write it as in --set run.cash=5000.",
             )
+        _must_not_be_secret(parts)
         node = layer
         for part in parts[:-1]:
             inner = node.setdefault(part, {})
@@ -55,6 +57,18 @@ def parse_overrides(settings: list[str] | None) -> dict[str, Any]:
             raise ConfigError(f"--set {key.strip()} is given twice.", "Set it once.")
         node[parts[-1]] = _value(text.strip())
     return layer
+
+
+def _must_not_be_secret(parts: list[str]) -> None:
+    """Refuse a secret, and the whole table that it stands in."""
+    from engine.config import ENV_PREFIX, SECRET_KEYS
+
+    for secret in (each.split(".") for each in SECRET_KEYS):
+        if parts[: len(secret)] == secret or parts == secret[:1]:
+            raise SecretError(
+                f"--set {'.'.join(parts)} shows a secret to everybody on this machine.",
+                f"Set {ENV_PREFIX}{'__'.join(secret).upper()}, or write it into the profile.",
+            )
 
 
 def _value(text: str) -> Any:

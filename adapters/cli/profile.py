@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from engine.config import duration_text, parse_duration, parse_money, parse_time
 from engine.reports.summary import money_text
 
 DEFAULT: Final = "default"
+HIDDEN: Final = "[secret]"
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,9 @@ def _is_read_by(field: FieldInfo, parser: Callable[[Any], Any]) -> bool:
 
 
 def toml_text(value: Any) -> str:
-    """A value as TOML writes it."""
+    """A value as TOML writes it; of a secret only whether there is one."""
+    if isinstance(value, SecretStr):
+        return toml_text(HIDDEN if value.get_secret_value() else "")
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
