@@ -110,7 +110,8 @@ class PrivateSession:
         self.tier: Tier | None = None  # told by the acknowledgement of executions
         self.answered: list[Answered] = []  # taken and cleared by the caller
         self._session = Session(
-            _WISHES, draw, alone=False, number=number, needs_token=True, limits=limits, budget=budget
+            _WISHES, draw, alone=False, number=number, needs_token=True, limits=limits,
+            budget=budget, ping_first=True,
         )  # fmt: skip
         self._token: Secret | None = None
         self._redactor = Redactor()
@@ -136,6 +137,16 @@ class PrivateSession:
     @property
     def n_pending(self) -> int:
         return sum(not each.overdue for each in self._pending.values())
+
+    @property
+    def n_free(self) -> int:
+        """Requests that may still be sent before a reply comes."""
+        return self._pending_max - self.n_pending
+
+    @property
+    def clock_offset(self) -> int | None:
+        """The venue's clock minus ours, ns; None before its first pong."""
+        return self._session.clock_offset
 
     # ---- life of the connection ----
 

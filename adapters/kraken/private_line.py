@@ -144,6 +144,7 @@ class PrivateLine:
     async def heard_frames(self) -> AsyncGenerator[Heard, None]:
         """What happens, with a tick where nothing does."""
         line = asyncio.create_task(self._line.run())
+        ticked = self.stamp()
         try:
             while not line.done() or not self._inbox.empty():
                 if self._n_dropped and self._inbox.qsize() < INBOX_MAX // 2:
@@ -154,6 +155,12 @@ class PrivateLine:
                 except TimeoutError:
                     heard = Heard(self.stamp(), "tick")
                 yield heard
+                # Also while frames never stop: replies become overdue by time, not by silence.
+                if heard.what == "tick":
+                    ticked = heard.ts
+                elif (now := self.stamp()) - ticked >= TICK_S * 1e9:
+                    ticked = now
+                    yield Heard(now, "tick")
             await line  # what ended it is raised here
         finally:
             line.cancel()

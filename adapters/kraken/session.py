@@ -110,6 +110,7 @@ class Session:
     tells_status : the venue's state becomes an event. One connection of several is enough: the event
         is about every pair, and only that one hears from the instrument channel which differ
     needs_token : authenticated: a token must be given (`token`) before each connection
+    ping_first : measure the venue's clock as soon as it is connected, and not only in time
     """
 
     def __init__(
@@ -124,6 +125,7 @@ class Session:
         limits: Limits | None = None,
         pace: Mapping[str, Pace] | None = None,
         budget: ConnectionBudget | None = None,
+        ping_first: bool = False,
     ) -> None:
         self.number, self.alone = number, alone
         self._tells_status = tells_status
@@ -146,7 +148,7 @@ class Session:
         self._heard = 0  # newest frame that was understood: up to here nothing is missing
         self._last_of: dict[str, int] = {}  # channel: newest message
         self._in_vain: Counter[str] = Counter()  # channel: silences that a resubscription kept
-        self._ping_at = 0
+        self._ping_at, self._ping_first = 0, ping_first
         self._pinged: tuple[int, int] | None = None  # req_id, when
         self._req_id = 0
         self._told_up = False
@@ -204,7 +206,7 @@ class Session:
         if not self._move(Input.OPENED):
             return self._ignored(step, Input.OPENED)
         self._opened_at = self._last_frame = self._heard = now
-        self._ping_at = now + self.limits.ping
+        self._ping_at = now + (0 if self._ping_first else self.limits.ping)
         self._pinged = None
         self._last_of.clear()
         self._told_up = True
@@ -262,9 +264,7 @@ class Session:
         self._look_for_silence(step, now)
         self._look_for_overdue(step, now)
         if self.phase is Phase.ONLINE and now >= self._ping_at:
-            self._ping_at = now + self.limits.ping
-            self._pinged = (self._next_req_id(), now)
-            step.send.append(requests.ping(self._pinged[0]))
+            self._ping(step, now)
         return self._ask(step, now) if self.phase is Phase.ONLINE else step
 
     def closed(self, code: int, reason: str, now: int) -> Step:
@@ -684,6 +684,8 @@ class Session:
         """Send what may be asked now."""
         if self.phase is not Phase.ONLINE:
             return step
+        if self._ping_first and now >= self._ping_at:
+            self._ping(step, now)
         for ask in self.subscriptions.due(now):
             req_id = self._next_req_id()
             params = {**ask.params, **({"token": self._token} if self.needs_token else {})}
@@ -691,6 +693,11 @@ class Session:
             step.send.append(write(ask.channel, ask.symbols, req_id, **params))
             self.subscriptions.sent(req_id, ask)
         return step
+
+    def _ping(self, step: Step, now: int) -> None:
+        self._ping_at = now + self.limits.ping
+        self._pinged = (self._next_req_id(), now)
+        step.send.append(requests.ping(self._pinged[0]))
 
     def _schedule(self, step: Step, now: int) -> Step:
         """When may the next attempt be? At once after a random end, later after each failure."""
