@@ -34,6 +34,7 @@ from pydantic import (
 )
 
 from engine.core.ignition import IGNITION_NAMES
+from engine.core.needs import follow_what_is_read
 from engine.core.params import PARAMETERS, default_params, timer_grid_ns
 from engine.core.regime import (
     CHAOS_GAP,
@@ -661,6 +662,7 @@ def make_params(profile: Any, plugins: tuple[Any, ...] = ()) -> np.ndarray:
                 "Families are the built-in ones and those of `plugins`.",
             )
         _fill_family(row, names[name], family, plugins)
+    follow_what_is_read(params, bool(plugins))
     row["horizon_enabled"] = [int(each in profile.horizons_s) for each in HORIZONS_S]
     venue = make_venue_params(profile)[0]
     for name in ("n_fee_tiers", "fee_volume", "fee_maker_e6", "fee_taker_e6"):

@@ -219,18 +219,21 @@ def _vwap_features(features, observations, minutes, tape):
 
 
 @kernel
-def minutes_features(features, observations, minutes, tape, with_vwap):
-    """Fill the columns of long VWAPs, candle volatility, extremes and true ranges.
+def forget_vwap(features, observations):
+    """The gate `features.vwap` is off: every VWAP column is NAN, also those of 15 m."""
+    for i in range(F_VWAP, F_VWAP_Z + 1):
+        features[i] = NAN
+        observations[i] = 0
+    for i in range(F_VWAP_LONG, F_VWAP_LONG + 3 * N_LONG):
+        features[i] = NAN
+        observations[i] = 0
 
-    with_vwap : int64, 0 makes every VWAP column NAN, also those of 15 m
-    """
-    if with_vwap != 0:
-        if tape["bucket_second"] > 0:
-            _vwap_features(features, observations, minutes, tape)
-    else:
-        for i in range(F_VWAP, F_VWAP_Z + 1):
-            features[i] = NAN
-            observations[i] = 0
+
+@kernel
+def minutes_features(features, observations, minutes, tape):
+    """Fill the columns of long VWAPs, candle volatility, extremes and true ranges."""
+    if tape["bucket_second"] > 0:
+        _vwap_features(features, observations, minutes, tape)
     for e in range(N_ESTIMATORS):
         for w in range(N_CANDLE_WINDOWS):
             at = F_VOL_CANDLES + e * N_CANDLE_WINDOWS + w

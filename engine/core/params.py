@@ -519,6 +519,35 @@ PARAMETERS: Final[tuple[Parameter, ...]] = (
     ),
     # what is understood of the market
     Parameter("features", "vwap", True, 0, 1, "", "volume-weighted prices; off: NaN"),
+    # Followed at each event or second; switched on where an enabled family reads them (needs.py).
+    Parameter(
+        "features",
+        "bursts",
+        False,
+        0,
+        1,
+        "",
+        "runs of trades; off and read by no enabled family: the columns of sweeps are NaN",
+    ),
+    Parameter(
+        "features",
+        "refill",
+        False,
+        0,
+        1,
+        "",
+        "refill of emptied levels; off and read by no enabled family: its columns are NaN",
+    ),
+    Parameter(
+        "features",
+        "minutes",
+        False,
+        0,
+        1,
+        "",
+        "whole minutes: long VWAPs, candle volatility, extremes, true ranges; off and read by no "
+        "enabled family: NaN",
+    ),
     Parameter(
         "features",
         "burst_gap_ns",

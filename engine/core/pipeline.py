@@ -63,15 +63,18 @@ def sample_market(core, i):
         mid_half_ticks = symbol["bid"] + symbol["ask"]
     now = core.glob[0]["now"]
     tape_second(symbol["tape"], mid_half_ticks, now)
-    minutes_second(symbol["minutes"], symbol["tape"])
-    refill_expire(symbol["refill"], now)
     params = core.params[0]
+    if params["features_minutes"] == 1:
+        minutes_second(symbol["minutes"], symbol["tape"])
+    if params["features_refill"] == 1:
+        refill_expire(symbol["refill"], now)
     if params["features_level3"] == 1:
         bid = symbol["bid"] if mid_half_ticks > 0 else 0
         level3_second(
             symbol["level3"], bid, symbol["ask"], now, params["features_level3_half_life_s"]
         )
-    learn_prints(symbol["learned"], symbol["tape"])
+    if params["costs_learned"] == 1:
+        learn_prints(symbol["learned"], symbol["tape"])
 
 
 @stage

@@ -69,7 +69,7 @@ def distrust_book(symbol, ts):
 
 
 @kernel
-def close_message(glob, symbol, flags, ts):
+def close_message(glob, params, symbol, flags, ts):
     """The book message is complete: cut, verify, take the new touch."""
     if symbol["message_open"] != 0:
         symbol["message_open"] = 0
@@ -104,7 +104,8 @@ def close_message(glob, symbol, flags, ts):
     symbol["bid_qty"] = bid_qty
     symbol["ask_qty"] = ask_qty
     tape_touch(symbol["tape"], bid, bid_qty, ask, ask_qty)
-    refill_touch(symbol["refill"], book, bid, bid_qty, ask, ask_qty, ts)
+    if params["features_refill"] == 1:
+        refill_touch(symbol["refill"], book, bid, bid_qty, ask, ask_qty, ts)
 
 
 @kernel
@@ -136,8 +137,11 @@ def on_trade(params, symbol, event, ts):
             price, qty, instrument["notional_num"], instrument["notional_den"]
         )
         tape_trade(symbol["tape"], price, qty, side, notional, ts)
-        burst_trade(symbol["bursts"], price, side, notional, ts, params["features_burst_gap_ns"])
-    refill_trade(symbol["refill"], price, side, ts)
+        if params["features_bursts"] == 1:
+            gap_ns = params["features_burst_gap_ns"]
+            burst_trade(symbol["bursts"], price, side, notional, ts, gap_ns)
+    if params["features_refill"] == 1:
+        refill_trade(symbol["refill"], price, side, ts)
     if params["features_level3"] == 1:
         level3_trade(symbol["level3"], side, qty)
 
@@ -167,7 +171,7 @@ def take_market(glob, params, symbol, event, kind, ts):
             )
         if not flags & LAST:
             return False
-        close_message(glob, symbol, flags, ts)
+        close_message(glob, params, symbol, flags, ts)
     waiting = glob["evaluation_due"] != 0 and glob["n_messages_open"] == 0
     return symbol["position"]["guarded"] != 0 or waiting
 

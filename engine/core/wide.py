@@ -18,7 +18,7 @@ from engine.core.drift import drift_features
 from engine.core.forecast import F_FORECAST, forecast_features, note_forecast
 from engine.core.ignition import ignition_features, record_transition, update_ignition
 from engine.core.level3 import level3_features
-from engine.core.minutes import minutes_features
+from engine.core.minutes import forget_vwap, minutes_features
 from engine.core.refill import refill_features
 from engine.core.score import F_EDGE_SCORE, F_SCORE_SPREAD, score_features
 from engine.core.shape import shape_features
@@ -55,10 +55,15 @@ def widen_features(symbol, params, now):
         shape_features(features, observations, symbol)
     if tape["second"] > 0:
         drift_features(features, observations, tape)
-        minutes_features(features, observations, symbol["minutes"], tape, params["features_vwap"])
+        if params["features_minutes"] == 1:
+            minutes_features(features, observations, symbol["minutes"], tape)
+    if params["features_vwap"] != 1:
+        forget_vwap(features, observations)
     ignition_features(features, observations, symbol["ignition"], now)
-    burst_features(features, observations, symbol["bursts"], now)
-    refill_features(features, observations, symbol["refill"])
+    if params["features_bursts"] == 1:
+        burst_features(features, observations, symbol["bursts"], now)
+    if params["features_refill"] == 1:
+        refill_features(features, observations, symbol["refill"])
     if params["features_level3"] == 1:
         quality_min = params["features_level3_quality_min"]
         level3_features(features, observations, symbol["level3"], now, quality_min)

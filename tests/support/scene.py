@@ -15,6 +15,7 @@ import numpy as np
 from engine.book import book_clear, book_set
 from engine.commands import COMMAND
 from engine.core.columns import FEATURE_INDEX, N_FAMILY_PARAMS, N_FEATURES, N_OUT
+from engine.core.needs import FOLLOWED
 from engine.core.orders import N_ORDERS, ORDER
 from engine.core.params import default_params
 from engine.core.regime import REGIME_RANGE
@@ -118,10 +119,15 @@ def make_features(changes: Mapping[str, float] | None = None) -> np.ndarray:
 
 
 def make_params(**changes: Any) -> np.ndarray:
-    """PARAMS[1]: defaults with fees of 0 maker and 10 bps taker, and `changes` by field name."""
+    """PARAMS[1]: defaults with fees of 0 maker and 10 bps taker, and `changes` by field name.
+
+    Everything of the market is followed, whichever families are on.
+    """
     params = default_params()
     default_families(params)
     row = params[0]
+    for switch in FOLLOWED:
+        row[f"features_{switch}"] = 1
     row["n_fee_tiers"] = 1
     row["fee_maker_e6"][0] = 0
     row["fee_taker_e6"][0] = 1_000

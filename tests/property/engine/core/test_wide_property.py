@@ -14,17 +14,17 @@ from engine.core.drift import rank_movers
 from engine.core.features import compute_features
 from engine.core.forecast import forecast_of
 from engine.core.ignition import IGNITION, IGNITION_NAMES, measure_minute, next_state
-from engine.core.params import default_params
 from engine.core.state import SYMBOL
 from engine.core.wide import widen_features
 from engine.numerics import float_bits
 from tests.naive import wide
 from tests.naive.features import features as plain_features
 from tests.support.market import histories, lived
+from tests.support.scene import make_params
 
 S = 1_000_000_000
 HOUR = 3600 * S
-PARAMS = default_params()[0]
+PARAMS = make_params()[0]
 WIDE = FEATURES[N_FEATURES_PLAIN : FEATURE_INDEX["edge_score"] + 1]
 LATER = ("sweep_", "refill_", "queue_", "cancel_", "order_life", "l3_")
 ELSEWHERE = ("score_", "forecast_", "edge_score", "tod_", "ignition_", "mover_")  # own tests below
