@@ -1,6 +1,6 @@
-"""Where is every command and every column of a run written down? docs/cli.md and run-folder.md.
+"""Where are commands, columns of a run, and alerts written down? docs/cli.md, run-folder.md, alerts.md.
 
-Both are made from the code that they describe. `python -m adapters.cli.reference` (or `make docs`)
+All are made from the code that they describe. `python -m adapters.cli.reference` (or `make docs`)
 writes them; a test says when they are stale.
 """
 
@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from adapters.cli.main import NAME, app
-from engine import errors
+from engine import alerts, errors
 
 DOCS: Final = Path(__file__).resolve().parents[2] / "docs"
 WIDTH: Final = 96
@@ -178,7 +178,7 @@ def _as(name: str | None) -> str:
     return f"`{name}`" if name else ""
 
 
-PAGES: Final = {"cli.md": page, "run-folder.md": run_folder_page}
+PAGES: Final = {"cli.md": page, "run-folder.md": run_folder_page, "alerts.md": alerts.page}
 
 
 def main() -> None:
