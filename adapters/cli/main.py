@@ -15,7 +15,7 @@ from typing import Annotated, Final
 import typer
 from typer.main import get_command
 
-from adapters.cli import capture, check, config, data, run, venue
+from adapters.cli import capture, check, config, data, ops, run, venue
 from adapters.cli.output import say, write
 from engine.errors import (
     EXIT_INTERRUPTED,
@@ -46,6 +46,7 @@ app.add_typer(data.app, name="data")
 app.add_typer(venue.app, name="venue")
 app.add_typer(config.app, name="config")
 app.add_typer(check.app, name="check")
+app.add_typer(ops.app, name="ops")
 
 
 def _version(asked: bool) -> None:
