@@ -15,7 +15,7 @@ from typing import Annotated, Final
 import typer
 from typer.main import get_command
 
-from adapters.cli import capture, check, config, data, ops, run, venue
+from adapters.cli import capture, check, config, data, mirror, ops, run, venue
 from adapters.cli.output import say, write
 from engine.errors import (
     EXIT_INTERRUPTED,
@@ -44,6 +44,7 @@ app.add_typer(run.app, name="run")
 app.add_typer(capture.app, name="capture")
 app.add_typer(data.app, name="data")
 app.add_typer(venue.app, name="venue")
+app.add_typer(mirror.app, name="mirror")
 app.add_typer(config.app, name="config")
 app.add_typer(check.app, name="check")
 app.add_typer(ops.app, name="ops")
