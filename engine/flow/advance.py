@@ -180,6 +180,23 @@ def copy_command(target, source):
 
 
 @kernel
+def queue_command(venue, link, command):
+    """Put one command on its way to the venue, with its entry latency; faults when too many travel."""
+    row = link[0]
+    tail = row["to_venue_tail"]
+    if tail - row["to_venue_head"] >= IN_FLIGHT:
+        row["fault"] = FAULT_COMMANDS_FULL
+        return
+    arrival = command["ts"] + entry_latency(venue.params, row["n_commands"])
+    row["n_commands"] += 1
+    if tail > row["to_venue_head"]:
+        arrival = max(arrival, row["to_venue_ts"][(tail - 1) % IN_FLIGHT])
+    copy_command(row["to_venue"][tail % IN_FLIGHT], command)
+    row["to_venue_ts"][tail % IN_FLIGHT] = arrival
+    row["to_venue_tail"] = tail + 1
+
+
+@kernel
 def ship_commands(core, venue, link):
     """Send what the core decided: record it, tell the core it is on the wire, let it travel."""
     row = link[0]
@@ -189,17 +206,12 @@ def ship_commands(core, venue, link):
         first = row["n_sent"]
         for k in range(n):
             command = core.commands[k]
-            tail = row["to_venue_tail"]
-            if tail - row["to_venue_head"] >= IN_FLIGHT or row["n_sent"] >= IN_FLIGHT:
+            if row["n_sent"] >= IN_FLIGHT:
                 row["fault"] = FAULT_COMMANDS_FULL
+            else:
+                queue_command(venue, link, command)
+            if row["fault"] != 0:
                 return
-            arrival = command["ts"] + entry_latency(venue.params, row["n_commands"])
-            row["n_commands"] += 1
-            if tail > row["to_venue_head"]:
-                arrival = max(arrival, row["to_venue_ts"][(tail - 1) % IN_FLIGHT])
-            copy_command(row["to_venue"][tail % IN_FLIGHT], command)
-            row["to_venue_ts"][tail % IN_FLIGHT] = arrival
-            row["to_venue_tail"] = tail + 1
             copy_command(row["sent"][row["n_sent"]], command)
             row["n_sent"] += 1
         glob["n_commands"] = 0
@@ -238,13 +250,13 @@ def strike(core, row, ts):
 
 
 @kernel
-def rings_half_full(core, link):
+def rings_half_full(core):
     """Is any record ring at least half full, so that the driver should drain first?"""
     rows = core.glob[0]["n_rows"]
     for table in range(N_TABLES):
         if rows[table] >= HALF_FULL[table]:
             return True
-    return link[0]["n_sent"] >= IN_FLIGHT // 2
+    return False
 
 
 @kernel
@@ -276,7 +288,7 @@ def advance(core, venue, link, events, final):
         if glob["fault"] != 0 or row["fault"] != 0:
             status = FAULTED
             break
-        if rings_half_full(core, link):
+        if rings_half_full(core) or row["n_sent"] >= IN_FLIGHT // 2:
             status = NEED_DRAIN
             break
         # The venue's next act, and the earliest time at which it could act at all.

@@ -73,23 +73,24 @@ class Recorder:
         if make_sink is not None:
             self.sinks = {name: make_sink(name, RECORD_TYPES[name]) for name in RECORDED_TABLES}
 
-    def _add(self, table: str, rows: np.ndarray) -> None:
+    def add(self, table: str, rows: np.ndarray) -> None:
+        """Take rows of one table; the caller may reuse them afterwards."""
         self.digest.add(table, rows)
         if self._observe is not None:
             self._observe(table, rows)
         if table in self.sinks:
             self.sinks[table].append(rows)
 
-    def drain(self, core: Core, link: np.ndarray) -> None:
-        """Empty every ring of `core` and the sent commands of `link`."""
+    def drain(self, core: Core, link: np.ndarray | None = None) -> None:
+        """Empty every ring of `core` and the sent commands of `link`, where commands go there."""
         counts = core.glob[0]["n_rows"]
         rings = core.rings[0]
         for index, table in enumerate(TABLE_NAMES):
             if n := int(counts[index]):
-                self._add(table, rings[table][:n])
+                self.add(table, rings[table][:n])
                 counts[index] = 0
-        if n := int(link[0]["n_sent"]):
-            self._add(COMMANDS_TABLE, link[0]["sent"][:n])
+        if link is not None and (n := int(link[0]["n_sent"])):
+            self.add(COMMANDS_TABLE, link[0]["sent"][:n])
             link[0]["n_sent"] = 0
 
     def close(self) -> None:

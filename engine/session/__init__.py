@@ -1,0 +1,1 @@
+"""How does one core live with a stream that never stops? Sessions: shadow, paper, live, and verify."""
