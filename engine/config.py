@@ -48,6 +48,7 @@ from engine.core.routes import (
     BUILT_FAMILIES,
     FAMILY_NAMES,
     FAMILY_PLUGIN,
+    HORIZONS_DEFAULT_S,
     HORIZONS_S,
     N_PLUGINS,
 )
@@ -362,7 +363,9 @@ class ProfileBase(Section):
     status: StatusSection = StatusSection()
     venue: VenueSection = Field(default_factory=VenueSection)  # type: ignore[valid-type]
     families: dict[str, FamilySection] = Field(default_factory=dict)
-    horizons_s: tuple[int, ...] = Field(HORIZONS_S, description="horizons evaluated")
+    horizons_s: tuple[int, ...] = Field(
+        HORIZONS_DEFAULT_S, description=f"horizons evaluated, of {list(HORIZONS_S)}"
+    )
     plugins: tuple[str, ...] = Field(
         (), description="user families, as module:name or file.py:name"
     )

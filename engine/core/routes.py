@@ -67,7 +67,8 @@ TAPE_FAMILIES: Final = (
     FAMILY_PULLBACK,
 )
 
-HORIZONS_S: Final = (10, 60, 300, 900)
+HORIZONS_S: Final = (10, 60, 300, 900, 1800, 3600)  # a place is part of the route key: append only
+HORIZONS_DEFAULT_S: Final = (10, 60, 300, 900)
 N_HORIZONS: Final = len(HORIZONS_S)
 
 ENTRY_JOIN: Final = 1  # post-only at the best bid

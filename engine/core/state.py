@@ -186,7 +186,7 @@ WORK: Final = np.dtype(
 RING_ROWS: Final = {
     "evaluations": 256,
     "decisions": 4096,
-    "candidates": 16384,
+    "candidates": 32768,
     "blockers": 16384,
     "orders": 4096,
     "fills": 4096,

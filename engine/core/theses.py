@@ -59,6 +59,8 @@ from engine.core.routes import (
     FAMILY_SCALPING,
     FAMILY_SWEEP,
     FAMILY_VWAP_REVERSION,
+    HORIZONS_DEFAULT_S,
+    HORIZONS_S,
     TAPE_FAMILIES,
 )
 from engine.jit import function_value, kernel
@@ -164,7 +166,7 @@ def default_families(params: np.ndarray) -> None:
     for name in ("enabled", "params", "half_life_s", "net_min_bps", "tape", "taker", "tod"):
         row[f"family_{name}"][:] = 0
     row["regime_allows"][:] = 0
-    row["horizon_enabled"][:] = 1
+    row["horizon_enabled"][:] = [int(each in HORIZONS_DEFAULT_S) for each in HORIZONS_S]
     for family in BUILT_FAMILIES:
         half_life_s, taker, regimes, enabled = _DEFAULTS[family]
         row["family_enabled"][family] = enabled

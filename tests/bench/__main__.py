@@ -3,8 +3,8 @@
 `python -m tests.bench [EVENTS] [ROUNDS]` prints million events per second (medians) and the ratio
 to hftbacktest's own compiled quoting loop on its faster depth. Figures drift from machine to
 machine; the ratios are what to quote. Then: memory against the length of the capture, start-up, the
-Brier score of the expected fills (fills.py; `... fills` for that alone) and Kraken's frames (frames.py;
-`python -m tests.bench frames` for those alone).
+cost of deciding (decisions.py; `... decisions` for that alone), the Brier score of the expected fills
+(fills.py; `... fills`) and Kraken's frames (frames.py; `python -m tests.bench frames` for those alone).
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from engine.flow.driver import drive
 from engine.flow.recorder import Recorder
 from engine.instruments import Instrument, InstrumentTable
 from engine.jit import kernel
+from tests.bench.decisions import decisions_table
 from tests.bench.fills import fills_table
 from tests.bench.frames import frames_table
 from tests.bench.peer import Setup, make_stream, run_hftbacktest, run_ours
@@ -208,11 +209,15 @@ def main() -> None:
     if sys.argv[1:2] == ["fills"]:
         print(fills_table(*map(int, sys.argv[2:3])))
         return
+    if sys.argv[1:2] == ["decisions"]:
+        print(decisions_table(*map(int, sys.argv[2:])))
+        return
     n = int(sys.argv[1]) if len(sys.argv) > 1 else 3_000_000
     rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 5
     speed_table(n, rounds)
     memory_table(n // 3)
     start_table()
+    print(decisions_table(1_200, rounds))
     print(fills_table(3_600, (7,)))
     frames_table(rounds=rounds)
 

@@ -250,7 +250,6 @@ def test_defaults_give_the_default_parameters():
     venue = venue_params()[0]
     for name in ("n_fee_tiers", "fee_volume", "fee_maker_e6", "fee_taker_e6"):
         expected[0][name] = venue[name]
-    expected[0]["horizon_enabled"] = 1
     expected[0]["seed"] = 1
     params = make_params(make_profile({}))
 

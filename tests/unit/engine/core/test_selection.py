@@ -29,6 +29,7 @@ from engine.core.routes import (
     FAMILY_MOMENTUM,
     FAMILY_ORDER_FLOW,
     FAMILY_PLUGIN,
+    HORIZONS_DEFAULT_S,
     HORIZONS_S,
     SURFACE_MARGIN_PAPER,
     route_entry_mode,
@@ -68,7 +69,7 @@ def test_the_matrix_is_every_enabled_family_horizon_and_mode() -> None:
 
     found = select_routes(core, 0, NOW, QTY)
 
-    expected = naive.matrix(sorted(DEFAULT_FAMILIES), takers, HORIZONS_S, ASK - BID)
+    expected = naive.matrix(sorted(DEFAULT_FAMILIES), takers, HORIZONS_DEFAULT_S, ASK - BID)
     actual = [(r["family"], r["horizon_s"], ENTRY_NAMES[r["entry_mode"]]) for r in candidates(core)]
     assert expected == actual
     assert len(expected) == found.n_candidates == count_routes(core.params[0])
