@@ -23,6 +23,7 @@ import numpy as np
 
 from engine.errors import KapitaalbotError, RefusedError
 from engine.events import (
+    LAST,
     MODE,
     MODE_EMERGENCY,
     MODE_EXIT_ONLY,
@@ -101,6 +102,7 @@ def rows_of(request: Mapping[str, Any], driven: Driven) -> np.ndarray:
         return empty(0)
     rows = empty(1)
     row = rows[0]
+    row["flags"] = LAST
     if what in ("mode", "kill"):
         name = "HALT" if what == "kill" else str(request.get("mode"))
         if name not in MODES:
