@@ -162,10 +162,11 @@ class Mirror:
         raises Trouble, whose class has the exit code: for a session that must not start so, and
         for one that may, a warning; the task tries again by itself
         """
+        n_lent = self.pool.n_lent
         try:
             await self._open()
         except self._caught as error:
-            self._say(of_error(error, self.settings, connected=False))
+            self._say(of_error(error, self.settings, connected=self.pool.n_lent > n_lent))
             raise as_error(self._notice) from (
                 error if isinstance(error, KapitaalbotError) else None
             )
@@ -196,13 +197,13 @@ class Mirror:
         while not self._ended:
             if not await self._something_to_do():
                 return
-            was_open = self._is_open
+            n_lent = self.pool.n_lent
             try:
                 await self._step()
                 pause = self.settings.retry_s
                 continue
             except self._caught as error:
-                notice = of_error(error, self.settings, connected=was_open)
+                notice = of_error(error, self.settings, connected=self.pool.n_lent > n_lent)
                 self._trouble(notice)
                 if notice.code == MIRROR_READONLY:
                     await self.pool.forget()  # another host may be the primary by now
@@ -257,7 +258,7 @@ class Mirror:
             asyncio.timeout(self._deadline_s),
             self.pool.connection() as connection,
         ):
-            self.identity, head = await open_log(connection, self.settings, self._log)
+            identity, head = await open_log(connection, self.settings, self._log)
         if head.seq_to > self._pending.seq_to:
             raise trouble(
                 JOURNAL_BEHIND_MIRROR,
@@ -266,6 +267,16 @@ class Mirror:
                 "An old copy of the log, or a log that lost its end: find the newer one. Nothing "
                 "is written until then.",
             )
+        if self.identity is not None and head.batch > self.head.batch:
+            # A commit whose answer was lost, or a rebuild beside us.
+            self._count(
+                Notice(
+                    MIRROR_REPLAYED,
+                    INFO,
+                    f"batches {self.head.batch + 1} to {head.batch} were there already.",
+                )
+            )
+        self.identity = identity
         lost = self.head.seq_to > head.seq_to
         self._adopt(head)
         self._is_open = True

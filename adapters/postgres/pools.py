@@ -104,7 +104,7 @@ async def _nothing(_: Any) -> None:
 
 
 class Pool:
-    """A few connections. n_out : how many are lent now; 0 whenever nobody works.
+    """A few connections. n_out : how many are lent now; 0 whenever nobody works. n_lent : in all.
 
     writable : ask for a server that takes writes (of several hosts, the primary)
     """
@@ -112,6 +112,7 @@ class Pool:
     def __init__(self, settings: Settings, writable: bool = True) -> None:
         self.settings = settings
         self.n_out = 0
+        self.n_lent = 0
         self._writable = writable
         self._pool: Any = None
 
@@ -158,6 +159,7 @@ class Pool:
                 ) from None
             raise
         self.n_out += 1
+        self.n_lent += 1
         try:
             yield connection
         except BaseException:

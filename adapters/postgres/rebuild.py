@@ -95,7 +95,7 @@ async def rebuild(
             log.log_id, identity, before, head.seq_to, end, rows, derive is not None, audited
         )
     except foreign_errors() as error:
-        raise as_error(of_error(error, settings, connected=pool.n_out > 0)) from None
+        raise as_error(of_error(error, settings, connected=pool.n_lent > 0)) from None
     finally:
         await pool.close()
 

@@ -99,7 +99,7 @@ async def open_log(
     raises DataError for another schema or another log of this name, RefusedError for a role that
     may change rows, and what the driver raises
     """
-    async with connection.transaction():
+    async with connection.transaction(isolation="read_committed"):
         await prepare(connection, settings)
         version = await check_schema(connection, settings.schema)
         # check_schema has named the schema for itself; the deadlines stand.
@@ -168,7 +168,8 @@ async def write_batch(
 
     raises Hole if something before the batch is missing
     """
-    async with connection.transaction():
+    # Each statement sees what was committed before it: the head is read after the lock was given.
+    async with connection.transaction(isolation="read_committed"):
         await prepare(connection, settings)
         await connection.execute(_LOCK, log.log_id)
         head = await read_head(connection, log)

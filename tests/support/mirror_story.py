@@ -193,7 +193,10 @@ class Story:
 
 async def assert_prefix(place, story: Story) -> int:
     """The mirror's rows are a prefix of the log's; returns the event up to which it reaches."""
-    async with place.connected() as connection:
+    async with (
+        place.connected() as connection,
+        connection.transaction(isolation="repeatable_read", readonly=True),
+    ):
         head = await connection.fetchrow(
             "SELECT seq_to, rows_to::text FROM progress WHERE log_id = $1", story.log_id
         )
