@@ -58,6 +58,10 @@ STAGE_RESULTS: Final[dict[str, types.Type]] = {
     "close_shadow": _INT,
     "run_caps": _CHECKED,
     "widen_market": _NONE,
+    "take_health": _NONE,
+    "take_operator": _NONE,
+    "take_balance": _NONE,
+    "settle_account": _NONE,
 }
 STAGE_NAMES: Final = tuple(STAGE_RESULTS)
 

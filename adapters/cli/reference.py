@@ -146,6 +146,10 @@ TABLE_MEANINGS: Final = {
     "ignition": "One row per change of a symbol's ignition state, with the numbers that caused it.",
     "forecast_15m": "Each quarter hour the forecast of a symbol, and a quarter later the same with "
     "the move that followed.",
+    "modes": "One row per request for a mode of the engine.",
+    "recoveries": "What was seen or done to bring our books and the venue together: connections lost, "
+    "orders in doubt, balances that differ, and how each was settled.",
+    "balances": "Each balance that the venue told, beside what our fills say is ours.",
     "commands": "Every command that went to the venue, as it was sent.",
 }
 

@@ -26,8 +26,8 @@ from engine.core.orders import (
     is_settled,
     new_order,
 )
-from engine.core.positions import EXIT_DUST, position_row
-from engine.core.records import OK
+from engine.core.positions import EXIT_DUST, EXIT_GHOST, position_row, sellable
+from engine.core.records import OK, RECONCILE_PENDING
 from engine.core.safety import ask_cancel, emit, exit_refusal
 from engine.events import MODE_EMERGENCY
 from engine.jit import kernel
@@ -54,6 +54,7 @@ EXIT_NAMES: Final[dict[int, str]] = {
     EXIT_EMERGENCY: "emergency",
     EXIT_OPERATOR: "operator",
     EXIT_DUST: "dust",
+    EXIT_GHOST: "ghost",
 }
 
 TARGET_TIGHTEN: Final = 0
@@ -164,8 +165,10 @@ def decide_exit(desk, i):
         want_exit(desk, i, EXIT_EMERGENCY, ROLE_EXIT)
     elif position["n_refused"] >= 2:
         want_exit(desk, i, EXIT_STOP_REFUSED, ROLE_EXIT)
-    elif position["uncovered_ts"] > 0 and (
-        now - position["uncovered_ts"] > params["exits_unprotected_max_ns"]
+    elif (
+        glob["reconcile"] == 0  # its stop may well rest; the clock begins anew when that is known
+        and position["uncovered_ts"] > 0
+        and now - position["uncovered_ts"] > params["exits_unprotected_max_ns"]
     ):
         want_exit(desk, i, EXIT_COVERAGE_MISSING, ROLE_EXIT)
     elif now >= position["time_exit_ts"]:
@@ -210,7 +213,7 @@ def send_exit(desk, i):
         0,
         price,
         0,
-        position["qty"],
+        sellable(position),
         0,
         position["route"],
     )
@@ -235,7 +238,8 @@ def drive_exit(desk, i):
         if desk.orders[slot]["state"] == ORDER_STATE_SUSPECT:
             ask_cancel(desk, slot, reason)
         return True
-    refused = exit_refusal(desk, i, position["exit_role"]) != OK
+    refusal = exit_refusal(desk, i, position["exit_role"])
+    refused = refusal != OK
     if position["stop_slot"] > 0:
         slot = position["stop_slot"] - 1
         order = desk.orders[slot]
@@ -246,7 +250,9 @@ def drive_exit(desk, i):
         ask_cancel(desk, slot, reason)
         return True
     if refused:
-        return False
+        waited = desk.glob["now"] - desk.glob["reconcile_ts"]
+        # Soon we know what is there to sell; if not, it gets its stop meanwhile.
+        return refusal == RECONCILE_PENDING and waited < desk.params["reconcile_exit_wait_ns"]
     if desk.glob["now"] >= position["retry_ts"]:
         send_exit(desk, i)
     return True

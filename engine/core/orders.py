@@ -22,6 +22,7 @@ from engine.core.capital import equity_row, refresh_capital
 from engine.core.costs import walk_book
 from engine.core.desk import desk_of
 from engine.core.faults import FAULT_ORDER
+from engine.core.modes import take_mode
 from engine.core.positions import (
     POSITION_CLOSING,
     POSITION_OPEN,
@@ -33,6 +34,7 @@ from engine.core.positions import (
     sweep_dust,
 )
 from engine.core.records import T_ORDERS
+from engine.core.recoveries import RECOVERY_HISTORY, recovery_row
 from engine.core.rows import claim_row
 from engine.events import (
     AMEND_REJECT,
@@ -53,6 +55,8 @@ from engine.events import (
     REJECT_MINIMUM,
     REJECT_UNKNOWN_ORDER,
     SNAPSHOT,
+    WHO_ENGINE,
+    WHY_OVERFILL,
 )
 from engine.jit import kernel
 from engine.numerics import NAN
@@ -447,7 +451,9 @@ def set_order_state(desk, slot, state, cause, reason):
     elif state != before and ALLOWED[before, state] == 0:
         target = ORDER_STATE_SUSPECT
     order["state"] = target
-    if target != ORDER_STATE_AMEND_PENDING:
+    # An amend in doubt may have been carried out; a fill says nothing about that.
+    doubtful = target == ORDER_STATE_SUSPECT or cause == ORDER_FILL
+    if target != ORDER_STATE_AMEND_PENDING and not doubtful:
         order["amend_price"] = 0
         order["amend_trigger"] = 0
         order["amend_qty"] = 0
@@ -543,8 +549,10 @@ def next_state(state, kind, filled, qty, reported, triggered, reason):
     if kind == ORDER_SENT:
         return ORDER_STATE_SENT if state == ORDER_STATE_JOURNALED else state
     if kind == ORDER_PENDING:
-        if early or state == ORDER_STATE_SUSPECT:
+        if early:
             return ORDER_STATE_PENDING_NEW
+        if state == ORDER_STATE_SUSPECT:
+            return ORDER_STATE_PARTIAL if filled > 0 else ORDER_STATE_PENDING_NEW
         return state
     if kind == ORDER_ACK:
         return resting if early or state == ORDER_STATE_SUSPECT else state
@@ -607,9 +615,9 @@ def book_fill(desk, slot, fee):
     order["filled"] += qty
     if order["ts_filled"] == 0:
         order["ts_filled"] = glob["now"]
-    if order["filled"] > order["qty"]:
+    if order["filled"] > max(order["qty"], order["amend_qty"]):
         # The ledger follows the venue; that it filled more than we asked for stops everything.
-        glob["mode"] = MODE_HALT
+        take_mode(desk, MODE_HALT, WHO_ENGINE, WHY_OVERFILL)
     apply_fill(
         desk,
         slot,
@@ -643,6 +651,17 @@ def take_fill(order, event):
 
 
 @kernel
+def take_terms(order, event):
+    """The order stands at the venue as the event says: price or trigger, and total quantity."""
+    if order["type"] == STOP_LOSS or order["type"] == STOP_LOSS_LIMIT:
+        order["trigger"] = event["price"]
+    else:
+        order["price"] = event["price"]
+    if event["qty"] > 0:
+        order["qty"] = event["qty"]
+
+
+@kernel
 def note_answer(order, kind, event, now):
     """Write what an answer says about the order itself. Returns (told something new, refusal).
 
@@ -654,6 +673,8 @@ def note_answer(order, kind, event, now):
             order["ts_sent"] = now
             return True, 0
     elif kind == ORDER_ACK:
+        if np.int64(event["flags"]) & SNAPSHOT and not is_terminal(state):
+            take_terms(order, event)
         if order["ts_acked"] == 0:
             order["ts_acked"] = now
             order["venue_key"] = event["aux"]
@@ -663,11 +684,7 @@ def note_answer(order, kind, event, now):
         return True, 0
     elif kind == ORDER_AMENDED:
         if state == ORDER_STATE_AMEND_PENDING or state == ORDER_STATE_SUSPECT:
-            if order["type"] == STOP_LOSS or order["type"] == STOP_LOSS_LIMIT:
-                order["trigger"] = event["price"]
-            else:
-                order["price"] = event["price"]
-            order["qty"] = event["qty"]
+            take_terms(order, event)
             order["ts_touched"] = now
             order["n_refused"] = 0
     elif kind == CANCEL_REJECT or kind == AMEND_REJECT:
@@ -695,6 +712,9 @@ def apply_order_event(core, event):
         ours = 0 < order_id <= glob["last_order_id"]
         if money and ours and not np.int64(event["flags"]) & SNAPSHOT:
             glob["fault"] = FAULT_ORDER
+        elif kind == ORDER_FILL and ours:
+            # History that was booked long ago, or never: only the balances can tell.
+            recovery_row(desk, event["sym"], RECOVERY_HISTORY, order_id, event["qty"], 0, 0, 0)
         return
     order = desk.orders[slot]
     part_of_fill = kind == ORDER_FILL or kind == ORDER_FEE
@@ -724,8 +744,11 @@ def apply_order_event(core, event):
         row, refusal = note_answer(order, kind, event, glob["now"])
         if refusal != 0 and not is_terminal(before):
             order["reason"] = refusal
+        qty = order["qty"]
+        if order["amend_qty"] > 0 and event["qty"] == order["amend_qty"] - order["filled"]:
+            qty = order["amend_qty"]  # it ended as the amend in doubt wanted it
         state = next_state(
-            state, kind, order["filled"], order["qty"], event["qty"], order["triggered"], refusal
+            state, kind, order["filled"], qty, event["qty"], order["triggered"], refusal
         )
         if kind == ORDER_ACK and order["role"] == ROLE_PROTECTION and not is_terminal(before):
             desk.symbols[order["sym"]]["position"]["n_refused"] = 0

@@ -425,6 +425,67 @@ PARAMETERS: Final[tuple[Parameter, ...]] = (
         "ns",
         "a symbol whose stop was refused twice takes no entries for this long",
     ),
+    Parameter(
+        "risk",
+        "family_entries_max",
+        60,
+        1,
+        255,
+        "",
+        "entries of one family within the window below; more switch it off until a person "
+        "enables it again",
+    ),
+    Parameter(
+        "risk", "family_window_ns", 60 * S, S, 86_400 * S, "ns", "window that these are counted in"
+    ),
+    # truth of the account
+    Parameter(
+        "reconcile",
+        "exit_wait_ns",
+        3 * S,
+        0,
+        600 * S,
+        "ns",
+        "a bare position that is being left waits so long for a reconcile; then it gets its stop",
+    ),
+    Parameter(
+        "reconcile",
+        "settle_ns",
+        5 * S,
+        0,
+        600 * S,
+        "ns",
+        "a balance that differs from our books for longer is believed, and entries stop",
+    ),
+    Parameter(
+        "reconcile",
+        "cash_slack",
+        1_000_000,
+        0,
+        1 << 60,
+        "money",
+        "difference in cash that rounding of fees explains",
+    ),
+    Parameter(
+        "reconcile",
+        "correction_max",
+        100_000_000_000,
+        0,
+        1 << 60,
+        "money",
+        "cost of missing coins up to which they are written off without a person",
+    ),
+    # gates on what the shell tells
+    Parameter("gates", "clock_max_ns", S, 0, 3600 * S, "ns", "offset to the venue's clock"),
+    Parameter("gates", "clock_age_max_ns", 120 * S, S, 86_400 * S, "ns", "age of its measurement"),
+    Parameter("gates", "journal_max_ns", 250_000_000, 0, 60 * S, "ns", "one sync of the log"),
+    Parameter("gates", "lag_max_ns", 500_000_000, 0, 60 * S, "ns", "behind what the venue sends"),
+    Parameter(
+        "gates", "silence_max_ns", 2_500_000_000, 0, 600 * S, "ns", "nothing from the public side"
+    ),
+    Parameter(
+        "gates", "account_age_max_ns", 30 * S, 0, 3600 * S, "ns", "nothing from the private side"
+    ),
     # planning and order life
     Parameter("orders", "maker_window_ns", 30 * S, S, 86_400 * S, "ns", "life of a resting entry"),
     Parameter("orders", "life_min_ns", 5 * S, 0, 3600 * S, "ns", "not moved before this age"),

@@ -17,6 +17,7 @@ from engine.core.orders import count_working
 from engine.core.planner import manage_entries, plan_entry
 from engine.core.protection import guard_position
 from engine.core.readiness import symbol_blocker
+from engine.core.reconcile import settle_account
 from engine.core.records import (
     ALLOW,
     ALREADY_IN_POSITION,
@@ -417,6 +418,7 @@ def evaluate(core):
             guard_position(core, i)
         manage_entries(core, i)
     rank_movers(core.symbols)
+    settle_account(core)
     update_capital(core)
     first_candidate = glob["n_rows"][T_CANDIDATES]
     for i in range(len(core.symbols)):

@@ -38,6 +38,7 @@ from engine.core.records import (
     MODE_BLOCKED,
     OK,
     ORDER_IN_FLIGHT,
+    STOPPING,
     SYMBOL_SAFETY,
 )
 from engine.core.risk import check_exposure, check_symbol_value, run_checks
@@ -132,6 +133,8 @@ def withdraw_reason(desk, i, slot):
     symbol = desk.symbols[i]
     position = symbol["position"]
     order = desk.orders[slot]
+    if glob["stopping"] != 0:
+        return STOPPING
     if mode_refuses(glob["mode"], CLASS_ENTRY_AMEND, True):
         return MODE_BLOCKED
     if epoch_refuses(glob["epoch_status"], CLASS_ENTRY_AMEND):

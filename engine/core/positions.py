@@ -39,7 +39,9 @@ POSITION_NAMES: Final[dict[int, str]] = {
     POSITION_CLOSED: "closed",
 }
 
-EXIT_DUST: Final = 109  # one of EXIT_* of exits.py: what was left is too small to be sold
+# Of EXIT_* of exits.py:
+EXIT_DUST: Final = 109  # what was left is too small to be sold
+EXIT_GHOST: Final = 110  # the venue does not have the coins (reconcile.py)
 
 # Nested in each symbol as symbols[i]["position"].
 POSITION_FIELDS: Final = (
@@ -89,6 +91,17 @@ POSITION_FIELDS: Final = (
     ("trail_ts", "<i8"),  # newest trailing amend
     ("safety", "<i8"),  # reason code that blocks entries of this symbol, 0 none
     ("safety_ts", "<i8"),  # since when
+    # reconcile.py: what the venue says is there
+    ("venue_qty", "<i8"),  # lots of the base, all that the account holds
+    ("venue_told", "<i8"),  # 1: told since the account was lost
+    ("foreign", "<i8"),  # lots that are not ours
+    ("difference", "<i8"),  # venue_qty - our lots - foreign
+    ("differs_ts", "<i8"),  # since when it is not 0
+    ("changed_ts", "<i8"),  # since when it is what it is
+    ("short", "<i8"),  # lots of ours that the venue does not have: never offered for sale
+    # operator.py
+    ("leave", "<i8"),  # 1: an operator wants out; entries are withdrawn, what they bring is sold
+    ("lease_until", "<i8"),  # ns until which somebody else drives the exits of this symbol
     # net edge now of the route behind the working entry; pipeline.py writes, planner.py reads
     ("edge_now_bps", "<f8"),
     ("edge_now_ts", "<i8"),  # 0 unknown
@@ -99,6 +112,15 @@ POSITION_FIELDS: Final = (
     ("rate_points", "<f8"),
     ("rate_ts", "<i8"),
 )
+
+
+@kernel
+def sellable(position):
+    """Lots of the position that may be offered for sale: never what the venue does not have."""
+    qty = position["qty"]
+    if position["short"] == 0:
+        return qty
+    return max(min(qty, qty + position["dust"] - position["short"]), 0)
 
 
 @kernel

@@ -14,11 +14,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from engine.commands import ADD, AMEND, GTC, ROLE_PROTECTION, STOP_LOSS
+from engine.commands import ADD, AMEND, GTC, ROLE_FLATTEN, ROLE_PROTECTION, STOP_LOSS
 from engine.core.capital import present_fees
 from engine.core.columns import FEATURE_INDEX
 from engine.core.desk import desk_of
 from engine.core.exits import (
+    EXIT_OPERATOR,
     EXIT_STOP,
     EXIT_TARGET,
     EXIT_TRAIL,
@@ -26,6 +27,7 @@ from engine.core.exits import (
     drive_exit,
     horizon_vol_bps,
     set_policy,
+    want_exit,
 )
 from engine.core.orders import (
     ORDER_STATE_AMEND_PENDING,
@@ -37,8 +39,8 @@ from engine.core.orders import (
     may_ask,
     new_order,
 )
-from engine.core.positions import is_dust, position_row, sweep_dust
-from engine.core.records import OK, SYMBOL_SAFETY
+from engine.core.positions import is_dust, position_row, sellable, sweep_dust
+from engine.core.records import BALANCE_DIFFERS, OK, SYMBOL_SAFETY
 from engine.core.safety import ask_cancel, block_symbol, emit
 from engine.jit import kernel
 from engine.numerics import clip, floor_int, is_nan, ratio
@@ -92,7 +94,7 @@ def cover_state(desk, i, covered):
         return COVER_SWAPPING
     if state == ORDER_STATE_AMEND_PENDING:
         return COVER_AMENDING
-    if is_coverage(state) and covered >= position["qty"]:
+    if is_coverage(state) and covered >= sellable(position) > 0:
         return COVER_PROTECTED
     return COVER_ARMING
 
@@ -106,7 +108,7 @@ def measure_cover(desk, i):
     covered = 0
     if position["stop_slot"] > 0:
         covered = covered_lots(desk.orders[position["stop_slot"] - 1])
-    bare = position["qty"] > covered and not is_dust(symbol)
+    bare = sellable(position) > covered and not is_dust(symbol)
     if bare and position["uncovered_ts"] == 0:
         position["uncovered_ts"] = now
     elif not bare and position["uncovered_ts"] > 0:
@@ -194,7 +196,7 @@ def place_stop(desk, i):
     symbol = desk.symbols[i]
     position = symbol["position"]
     now = desk.glob["now"]
-    if now < position["retry_ts"]:
+    if now < position["retry_ts"] or sellable(position) == 0:
         return
     slot = new_order(
         desk,
@@ -206,11 +208,13 @@ def place_stop(desk, i):
         0,
         0,
         resting_trigger(symbol, position["stop"]),
-        position["qty"],
+        sellable(position),
         0,
         position["route"],
     )
-    if slot < 0 or emit(desk, ADD, slot, 0, 0, 0, position["stop_reason"]) != OK:
+    refused = slot < 0 or emit(desk, ADD, slot, 0, 0, 0, position["stop_reason"]) != OK
+    # After two refusals we would leave; where that cannot be, the venue is not asked in a circle.
+    if refused or position["n_refused"] >= 2:
         position["retry_ts"] = now + RETRY_NS
 
 
@@ -225,7 +229,10 @@ def adjust_stop(desk, i):
     order = desk.orders[slot]
     if not may_ask(order, now):
         return
-    qty = order["filled"] + position["qty"]
+    qty = order["filled"] + sellable(position)
+    if qty == order["filled"]:
+        ask_cancel(desk, slot, BALANCE_DIFFERS)  # the venue has nothing that it could sell
+        return
     if qty != order["qty"]:
         emit(desk, AMEND, slot, 0, 0, qty, order["reason"])
         return
@@ -254,6 +261,18 @@ def drive_stop(desk, i):
         place_stop(desk, i)
 
 
+@kernel
+def leave_symbol(desk, i):
+    """An operator wants out: withdraw the entry, sell what is held; done when neither is there."""
+    position = desk.symbols[i]["position"]
+    if position["entry_slot"] > 0:
+        ask_cancel(desk, position["entry_slot"] - 1, EXIT_OPERATOR)
+    if position["qty"] > 0:
+        want_exit(desk, i, EXIT_OPERATOR, ROLE_FLATTEN)
+    elif position["entry_slot"] == 0 and position["exit_slot"] == 0:
+        position["leave"] = 0
+
+
 @stage
 def guard_position(core, i):
     """Guard symbol `i` on one event: overdue answers, price, reasons to leave, exit or stop, cover.
@@ -269,8 +288,11 @@ def guard_position(core, i):
         mark_overdue(desk, stop_slot - 1)
     if exit_slot > 0:
         mark_overdue(desk, exit_slot - 1)
+    if position["leave"] != 0:
+        leave_symbol(desk, i)
     if position["qty"] == 0:
-        position["guarded"] = 1 if stop_slot > 0 or exit_slot > 0 else 0
+        busy = stop_slot > 0 or exit_slot > 0 or position["leave"] != 0
+        position["guarded"] = 1 if busy else 0
         if stop_slot > 0 and covered_lots(desk.orders[stop_slot - 1]) > 0:
             ask_cancel(desk, stop_slot - 1, EXIT_STOP)  # it would sell what we do not have
         return

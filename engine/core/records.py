@@ -75,7 +75,18 @@ INSTRUMENT_STATUS: Final = 37
 THIN_TOUCH: Final = 38
 INPUT_MISSING: Final = 39
 THESIS_INVALID: Final = 40
-N_REASONS: Final = 48  # room for codes to come, so that a new one moves no record
+CLOCK_UNSURE: Final = 41
+JOURNAL_SLOW: Final = 42
+FEED_LAGGING: Final = 43
+CONNECTION_SILENT: Final = 44
+ACCOUNT_STALE: Final = 45
+ALERTS_OPEN: Final = 46
+LEASE_LOST: Final = 47
+SWITCH_FIRED: Final = 48
+REPEATED: Final = 49
+STOPPING: Final = 50
+BALANCE_DIFFERS: Final = 51
+N_REASONS: Final = 64  # room for codes to come, so that a new one moves no record
 
 REASONS: Final[dict[int, tuple[str, str]]] = {
     OK: ("OK", "nothing stood in the way"),
@@ -119,6 +130,17 @@ REASONS: Final[dict[int, tuple[str, str]]] = {
     THIN_TOUCH: ("THIN_TOUCH", "too little quantity at the touch for our order"),
     INPUT_MISSING: ("INPUT_MISSING", "a number the costs need is missing: fees, depth or impact"),
     THESIS_INVALID: ("THESIS_INVALID", "the family's answer is not a number or out of its range"),
+    CLOCK_UNSURE: ("CLOCK_UNSURE", "our clock is too far from the venue's, or was not compared"),
+    JOURNAL_SLOW: ("JOURNAL_SLOW", "the log is written too slowly, or not at all"),
+    FEED_LAGGING: ("FEED_LAGGING", "we are behind what the venue sends"),
+    CONNECTION_SILENT: ("CONNECTION_SILENT", "nothing was heard of the public connection"),
+    ACCOUNT_STALE: ("ACCOUNT_STALE", "nothing was heard of the private connection"),
+    ALERTS_OPEN: ("ALERTS_OPEN", "a critical alert is not acknowledged"),
+    LEASE_LOST: ("LEASE_LOST", "another process may act for this account: nothing leaves"),
+    SWITCH_FIRED: ("SWITCH_FIRED", "the dead man's switch cancelled all orders of the account"),
+    REPEATED: ("REPEATED", "the family entered too often and waits for a person"),
+    STOPPING: ("STOPPING", "the session ends"),
+    BALANCE_DIFFERS: ("BALANCE_DIFFERS", "the venue's balance is not what our fills say"),
 }
 
 # --- the economics of one candidate, shared by candidates and decisions --------------------------
@@ -401,6 +423,35 @@ TABLES: Final[dict[str, tuple[Column, ...]]] = {
             "move_bps", "f8", "bps", "move of the mid since ts_made; NaN in the forecast itself"
         ),
     ),
+    "modes": (
+        Column("ts", "i8", "ns", "when it was asked for"),
+        Column("mode_before", "i8", "code", "MODE_* of events.py before"),
+        Column("mode", "i8", "code", "in force afterwards"),
+        Column("asked", "i8", "code", "asked for"),
+        Column("who", "i8", "code", "WHO_* of events.py"),
+        Column("why", "i8", "code", "WHY_* of events.py"),
+        Column("accepted", "i8", "0/1", "0: refused, it would have loosened"),
+    ),
+    "recoveries": (
+        Column("ts", "i8", "ns", "when"),
+        Column("sym", "i8", "row", "instrument, -1: the account"),
+        Column("recovery", "i8", "code", "RECOVERY_* of recoveries.py: what was seen or done"),
+        Column("order", "i8", "", "client order id, 0 none"),
+        Column("value", "i8", "", "lots, or money of the account; as the code says"),
+        Column("expected", "i8", "", "what it should have been, in the same unit"),
+        Column("state_before", "i8", "code", "ORDER_STATE_* of the order before, 0 none"),
+        Column("state", "i8", "code", "after"),
+    ),
+    "balances": (
+        Column("ts", "i8", "ns", "when the venue told it"),
+        Column("sym", "i8", "row", "instrument, -1: the quote currency"),
+        Column(
+            "told", "i8", "", "lots, or money of the quote currency: all that the account holds"
+        ),
+        Column("own", "i8", "", "what our fills say is ours"),
+        Column("foreign_part", "i8", "", "what was there before, or came by other hands"),
+        Column("difference", "i8", "", "told - own - foreign_part"),
+    ),
 }
 
 # How far the moves of the mid in `outcomes` look ahead, in the order of their columns.
@@ -427,6 +478,9 @@ HEALTH_ROW: Final = table_dtype("health")
 OUTCOME_ROW: Final = table_dtype("outcomes")
 IGNITION_ROW: Final = table_dtype("ignition")
 FORECAST_ROW: Final = table_dtype("forecast_15m")
+MODE_ROW: Final = table_dtype("modes")
+RECOVERY_ROW: Final = table_dtype("recoveries")
+BALANCE_ROW: Final = table_dtype("balances")
 
 # Index of each table in the counters `glob["n_rows"]` and in the driver's drain, fixed order.
 TABLE_NAMES: Final = tuple(TABLES)
@@ -443,3 +497,6 @@ T_HEALTH: Final = TABLE_NAMES.index("health")
 T_OUTCOMES: Final = TABLE_NAMES.index("outcomes")
 T_IGNITION: Final = TABLE_NAMES.index("ignition")
 T_FORECAST_15M: Final = TABLE_NAMES.index("forecast_15m")
+T_MODES: Final = TABLE_NAMES.index("modes")
+T_RECOVERIES: Final = TABLE_NAMES.index("recoveries")
+T_BALANCES: Final = TABLE_NAMES.index("balances")

@@ -21,6 +21,7 @@ from engine.core.capital import (
 )
 from engine.core.caps import CAP_CONCENTRATION, CAP_FAMILY, run_caps
 from engine.core.desk import desk_of
+from engine.core.modes import take_mode
 from engine.core.orders import count_working
 from engine.core.positions import value_at
 from engine.core.records import (
@@ -36,7 +37,7 @@ from engine.core.records import (
     VETO,
 )
 from engine.core.throttle import throttle_step
-from engine.events import MODE_EXIT_ONLY, MODE_NORMAL, MODE_REDUCED
+from engine.events import MODE_EXIT_ONLY, MODE_NORMAL, MODE_REDUCED, WHO_ENGINE, WHY_LOSS
 from engine.jit import kernel
 from engine.numerics import canonical, ratio
 from engine.stage import stage
@@ -283,7 +284,7 @@ def settle_throttle(core):
     if n_steps == 0 or (glob["mode"] != MODE_NORMAL and glob["mode"] != MODE_REDUCED):
         return
     if throttle_step(glob, desk.params, sizing_equity(desk)) >= n_steps:
-        glob["mode"] = MODE_EXIT_ONLY
+        take_mode(desk, MODE_EXIT_ONLY, WHO_ENGINE, WHY_LOSS)
 
 
 @kernel

@@ -27,6 +27,8 @@ from engine.commands import (
 )
 from engine.core.desk import desk_of
 from engine.core.faults import FAULT_COMMANDS_FULL
+from engine.core.gates import entry_gate, exit_gate
+from engine.core.modes import take_mode
 from engine.core.orders import (
     ORDER_STATE_AMEND_PENDING,
     ORDER_STATE_CANCEL_PENDING,
@@ -40,13 +42,14 @@ from engine.core.orders import (
     may_ask,
     order_row,
 )
-from engine.core.positions import POSITION_CLOSING, set_position_state
+from engine.core.positions import POSITION_CLOSING, sellable, set_position_state
 from engine.core.records import (
     BOOK_UNVERIFIED,
     EPOCH_NOT_VALID,
     GENERATION_MISMATCH,
     INSTRUMENT_STATUS,
     INVENTORY_CAP,
+    LEASE_LOST,
     MODE_BLOCKED,
     OK,
     ORDER_IN_FLIGHT,
@@ -55,12 +58,17 @@ from engine.core.records import (
     RISK_VETO,
     SYMBOL_SAFETY,
 )
+from engine.core.recoveries import RECOVERY_REPEATED, recovery_row
+from engine.core.repeats import count_repeat
+from engine.core.routes import route_family
 from engine.events import (
     EPOCH_VALID,
     MODE_EMERGENCY,
     MODE_HALT,
     MODE_NORMAL,
     MODE_REDUCED,
+    WHO_ENGINE,
+    WHY_FLAT,
 )
 from engine.instruments import (
     STATUS_LIMIT_ONLY,
@@ -225,7 +233,7 @@ def sell_reason(desk, slot, kind, qty):
     """
     order = desk.orders[slot]
     position = desk.symbols[order["sym"]]["position"]
-    if qty - order["filled"] > position["qty"]:
+    if qty - order["filled"] > sellable(position):
         return INVENTORY_CAP
     if kind == ADD:
         for k in range(len(desk.orders)):
@@ -244,6 +252,9 @@ def entry_reason(desk, slot, kind):
     i = order["sym"]
     symbol = desk.symbols[i]
     position = symbol["position"]
+    gate = entry_gate(desk, i, order["route"])
+    if gate != OK:
+        return gate
     if symbol["verified"] == 0:
         return BOOK_UNVERIFIED
     if position["safety"] != 0:
@@ -290,6 +301,8 @@ def choke(desk, kind, slot, trigger, qty):
     position = symbol["position"]
     operator = position["exit_role"] == ROLE_FLATTEN
     class_ = command_class(kind, role, trigger, qty, operator)
+    if glob["lease_lost"] != 0:
+        return LEASE_LOST
     if mode_refuses(glob["mode"], class_, position["n_trips"] > 0):
         return MODE_BLOCKED
     # A cancel passes whatever the data is worth, an operator's as well.
@@ -311,6 +324,10 @@ def choke(desk, kind, slot, trigger, qty):
         reason = entry_reason(desk, slot, kind)
         if reason != OK:
             return reason
+    if kind == ADD and (class_ == CLASS_EXIT or class_ == CLASS_FLATTEN):
+        reason = exit_gate(desk, order["sym"], has_suspect(desk, order["sym"]))
+        if reason != OK:
+            return reason
     points = rate_points(position, params, glob["now"])
     cost = rate_cost(kind, glob["now"] - order["ts_touched"])
     if kind != CANCEL and rate_refuses(points, cost, class_, params):
@@ -329,12 +346,17 @@ def exit_refusal(desk, i, role):
     glob = desk.glob
     symbol = desk.symbols[i]
     class_ = CLASS_FLATTEN if role == ROLE_FLATTEN else CLASS_EXIT
+    if glob["lease_lost"] != 0:
+        return LEASE_LOST
     if mode_refuses(glob["mode"], class_, True):
         return MODE_BLOCKED
     if epoch_refuses(glob["epoch_status"], class_):
         return EPOCH_NOT_VALID
     if status_refuses(symbol["instrument"]["status"], ADD, LIMIT, 0, -1):
         return INSTRUMENT_STATUS
+    gate = exit_gate(desk, i, has_suspect(desk, i))
+    if gate != OK:
+        return gate
     params = desk.params
     if rate_refuses(rate_points(symbol["position"], params, glob["now"]), 1.0, class_, params):
         return RATE_LIMIT
@@ -364,6 +386,10 @@ def remember_command(desk, kind, slot):
         position["edge_now_ts"] = 0
         glob["entries_ts"][glob["n_entries"] % len(glob["entries_ts"])] = now
         glob["n_entries"] += 1
+        family = route_family(order["route"])
+        if count_repeat(glob["repeats"], desk.params, family, now):
+            limit = desk.params["risk_family_entries_max"]
+            recovery_row(desk, i, RECOVERY_REPEATED, order["id"], family, limit, 0, 0)
     elif order["role"] == ROLE_PROTECTION:
         position["stop_slot"] = slot + 1
         position["guarded"] = 1
@@ -398,9 +424,10 @@ def write_command(desk, kind, slot, price, trigger, qty, reason):
     position["rate_points"] = points + rate_cost(kind, now - order["ts_touched"])
     position["rate_ts"] = now
     order["reason"] = reason
-    order["amend_price"] = price if kind == AMEND else 0
-    order["amend_trigger"] = trigger if kind == AMEND else 0
-    order["amend_qty"] = qty if kind == AMEND else 0
+    if kind == AMEND:
+        order["amend_price"] = price
+        order["amend_trigger"] = trigger
+        order["amend_qty"] = qty
     command = desk.commands[glob["n_commands"]]
     glob["n_commands"] += 1
     glob["n_commands_total"] += 1
@@ -493,4 +520,4 @@ def settle_mode(core):
     for k in range(len(desk.orders)):
         if is_working(desk.orders[k]):
             return
-    glob["mode"] = MODE_HALT
+    take_mode(desk, MODE_HALT, WHO_ENGINE, WHY_FLAT)

@@ -33,6 +33,7 @@ from engine.core.minutes import MINUTES
 from engine.core.orders import N_ORDERS, ORDER
 from engine.core.positions import POSITION_FIELDS
 from engine.core.records import (
+    BALANCE_ROW,
     BLOCKER_ROW,
     CANDIDATE_ROW,
     DECISION_ROW,
@@ -42,14 +43,17 @@ from engine.core.records import (
     FORECAST_ROW,
     HEALTH_ROW,
     IGNITION_ROW,
+    MODE_ROW,
     N_REASONS,
     ORDER_ROW,
     OUTCOME_ROW,
     POSITION_ROW,
     REALIZED_ROW,
+    RECOVERY_ROW,
     TABLE_NAMES,
 )
 from engine.core.refill import REFILL
+from engine.core.repeats import REPEATS
 from engine.core.routes import N_FAMILIES, N_HORIZONS
 from engine.core.shadow import SHADOW
 from engine.core.tape import TAPE
@@ -128,7 +132,14 @@ GLOB: Final = np.dtype(
         ("generation", "<i8"),
         ("epoch", "<i8"),
         ("epoch_status", "<i8"),
+        # modes.py
         ("mode", "<i8"),
+        ("mode_who", "<i8"),  # WHO_* and WHY_* of the mode in force
+        ("mode_why", "<i8"),
+        ("mode_ts", "<i8"),  # since when
+        ("mode_start", "<i8"),  # mode to which a clean reconcile returns, where WHY_START holds it
+        ("mode_start_who", "<i8"),
+        ("mode_start_why", "<i8"),
         ("evaluation_due", "<i8"),  # 1: a timer struck while a message was open
         ("n_messages_open", "<i8"),
         ("n_events", "<i8"),
@@ -162,6 +173,33 @@ GLOB: Final = np.dtype(
         ("loss_money", "<i8", (64,)),
         ("n_losses", "<i8"),
         ("reason_counts", "<i8", (N_REASONS,)),  # candidates stopped first by each code, whole run
+        # reconcile.py
+        ("reconcile", "<i8"),  # 1: pending, the state is not yet what the venue says
+        ("reconcile_ts", "<i8"),  # since when
+        ("reconcile_read", "<i8"),  # 1: orders and trades were read since then (HEALTH_RECONCILED)
+        ("account_synced", "<i8"),  # 1: the private stream is whole, balances count
+        ("adopted", "<i8"),  # 1: a first reconcile said what was there before us
+        ("venue_cash", "<i8"),  # money as the venue told it, all of the quote currency
+        ("venue_cash_told", "<i8"),  # 1: told since the account was lost
+        ("foreign_cash", "<i8"),  # money that is not ours
+        ("cash_difference", "<i8"),  # venue_cash - cash - foreign_cash, 0 within the slack
+        ("cash_differs_ts", "<i8"),  # since when it is not 0
+        ("cash_changed_ts", "<i8"),  # since when it is what it is
+        ("cash_differs", "<i8"),  # 1: it outlived `reconcile.settle_ns`, no entries
+        # gates.py: facts of the shell
+        ("clock_offset", "<i8"),  # ns, venue's clock minus ours
+        ("clock_ts", "<i8"),  # when it was measured, 0 never
+        ("journal_ns", "<i8"),  # how long the newest sync of the log took
+        ("journal_failed", "<i8"),
+        ("lag_ns", "<i8"),  # the larger of writer's and decoder's
+        ("heartbeat_ts", "<i8"),  # newest heartbeat, 0 never
+        ("account_ts", "<i8"),  # newest private frame, 0 never
+        ("alerts", "<i8"),  # critical alerts that nobody acknowledged
+        ("lease_lost", "<i8"),
+        ("switch_fired", "<i8"),
+        ("stopping", "<i8"),
+        # repeats.py
+        ("repeats", REPEATS),
         # shadow.py
         ("shadow", SHADOW),
         # throttle.py
@@ -197,6 +235,9 @@ RING_ROWS: Final = {
     "outcomes": 32768,
     "ignition": 1024,
     "forecast_15m": 1024,
+    "modes": 1024,
+    "recoveries": 1024,
+    "balances": 1024,
 }
 ROW_TYPES: Final = {
     "evaluations": EVALUATION_ROW,
@@ -212,6 +253,9 @@ ROW_TYPES: Final = {
     "outcomes": OUTCOME_ROW,
     "ignition": IGNITION_ROW,
     "forecast_15m": FORECAST_ROW,
+    "modes": MODE_ROW,
+    "recoveries": RECOVERY_ROW,
+    "balances": BALANCE_ROW,
 }
 RINGS: Final = np.dtype([(name, ROW_TYPES[name], (RING_ROWS[name],)) for name in TABLE_NAMES])
 COMMANDS_MAX: Final = 256

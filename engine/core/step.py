@@ -19,29 +19,37 @@ from engine.book import (
 )
 from engine.core.bursts import burst_trade
 from engine.core.costs import take_fee_table
+from engine.core.desk import desk_of
 from engine.core.faults import FAULT_TIME_BACKWARDS, FAULT_UNKNOWN_EVENT, FAULT_UNKNOWN_SYMBOL
+from engine.core.health import start_session, take_health
 from engine.core.level3 import level3_event, level3_lost, level3_trade
+from engine.core.modes import take_mode
+from engine.core.operator import take_operator
 from engine.core.orders import apply_order_event
 from engine.core.params import TIMER_GRID_MAX_NS
 from engine.core.pipeline import evaluate, sample_market
 from engine.core.protection import guard_position
+from engine.core.reconcile import take_balance
 from engine.core.refill import refill_lost, refill_touch, refill_trade
 from engine.core.shadow import settle_shadow
 from engine.core.tape import tape_touch, tape_trade
 from engine.core.watch import watch_trade
 from engine.events import (
+    BALANCE,
     BOOK_LEVEL,
     CONNECTION_DOWN,
     EPOCH,
     FAILED,
     GAP,
     HEALTH,
+    HEARTBEAT,
     INSTRUMENT,
     L3_ADD,
     L3_DELETE,
     LAST,
     MESSAGE_END,
     MODE,
+    OPERATOR,
     ORDER_PENDING,
     ORDER_SENT,
     RESYNC,
@@ -51,6 +59,7 @@ from engine.events import (
     TABLE_UPDATE,
     TIMER,
     TRADE,
+    WHY_START,
 )
 from engine.jit import kernel
 from engine.stage import stage
@@ -268,11 +277,22 @@ def on_other(core, event):
         if event["aux"] == TABLE_FEES:
             take_fee_table(glob, event["price"], event["qty"])
     elif kind == MODE:
-        glob["mode"] = event["aux"]
+        desk = desk_of(core)
+        take_mode(desk, event["aux"], event["id"], event["qty"])
+        if event["qty"] == WHY_START:
+            start_session(desk)
+    elif kind == HEALTH:
+        take_health(core, event)
+    elif kind == OPERATOR:
+        take_operator(core, event)
+    elif kind == BALANCE:
+        take_balance(core, event)
+    elif kind == HEARTBEAT:
+        glob["heartbeat_ts"] = event["ts"]
     elif kind <= 0 or kind > HEALTH:
         glob["fault"] = FAULT_UNKNOWN_EVENT
-    # What is left (ticker, candles, heartbeats, balances, health, operator) is
-    # recorded for people and for parts of the core to come; nothing here decides on it.
+    # What is left (ticker, candles, our own commands in a log) is recorded for people and for
+    # parts of the core to come; nothing here decides on it.
 
 
 @kernel

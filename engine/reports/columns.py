@@ -30,6 +30,7 @@ from engine.core.orders import ORDER_STATE_NAMES
 from engine.core.positions import POSITION_NAMES
 from engine.core.protection import COVER_NAMES
 from engine.core.records import OUTCOME_NAMES, REASONS, TABLES, VERDICT_NAMES, Column
+from engine.core.recoveries import RECOVERY_NAMES
 from engine.core.regime import CHAOS_NAMES, EXPANSION_NAMES, REGIME_NAMES
 from engine.core.risk import RISK_NAMES
 from engine.core.routes import ENTRY_NAMES, FAMILY_NAMES, HORIZONS_S
@@ -105,10 +106,19 @@ _NAMES: Final[dict[str, Mapping[int, str]]] = {
     "coverage": COVER_NAMES,
     "epoch_status": codes(events, "EPOCH_"),
     "mode": codes(events, "MODE_"),
+    "mode_before": codes(events, "MODE_"),
+    "asked": codes(events, "MODE_"),
+    "who": codes(events, "WHO_"),
+    "why": events.WHY_NAMES,
+    "recovery": RECOVERY_NAMES,
     "touch": TOUCH_NAMES,
     "status": OUTCOME_STATUS_NAMES,
 }
-_STATE_NAMES: Final = {"orders": ORDER_STATE_NAMES, "positions": POSITION_NAMES}
+_STATE_NAMES: Final = {
+    "orders": ORDER_STATE_NAMES,
+    "positions": POSITION_NAMES,
+    "recoveries": ORDER_STATE_NAMES,
+}
 
 
 @dataclass(frozen=True)

@@ -182,6 +182,21 @@ class Run:
         return self.table("forecast_15m")
 
     @property
+    def modes(self) -> pl.DataFrame:
+        """One row per request for a mode of the engine: who, why, and whether it stands."""
+        return self.table("modes")
+
+    @property
+    def recoveries(self) -> pl.DataFrame:
+        """What was seen or done to bring our books and the venue together."""
+        return self.table("recoveries")
+
+    @property
+    def balances(self) -> pl.DataFrame:
+        """What the venue told that the account holds, beside what is ours of it."""
+        return self.table("balances")
+
+    @property
     def commands(self) -> pl.DataFrame:
         """Every command that went to the venue."""
         return self.table("commands")

@@ -15,18 +15,28 @@ import numpy as np
 from engine.clock import utc_text
 from engine.commands import ADD, ROLE_NAMES
 from engine.core.records import (
+    ACCOUNT_STALE,
+    ALERTS_OPEN,
+    BALANCE_DIFFERS,
     BOOK_UNVERIFIED,
+    CLOCK_UNSURE,
+    CONNECTION_SILENT,
     DATA_STALE,
     EPOCH_NOT_VALID,
     EXECUTE,
+    FEED_LAGGING,
     INPUT_MISSING,
+    JOURNAL_SLOW,
     L3_UNRELIABLE,
+    LEASE_LOST,
     MODE_BLOCKED,
     NOT_ENOUGH_HISTORY,
     OK,
     REASONS,
     RECONCILE_PENDING,
     ROUTE_STALE,
+    STOPPING,
+    SWITCH_FIRED,
 )
 from engine.units import from_money
 
@@ -56,7 +66,22 @@ DATA_REASONS: Final = frozenset(
         ROUTE_STALE,
     }
 )
-MODE_REASONS: Final = frozenset({MODE_BLOCKED, RECONCILE_PENDING})
+MODE_REASONS: Final = frozenset(
+    {
+        MODE_BLOCKED,
+        RECONCILE_PENDING,
+        ACCOUNT_STALE,
+        ALERTS_OPEN,
+        BALANCE_DIFFERS,
+        CLOCK_UNSURE,
+        CONNECTION_SILENT,
+        FEED_LAGGING,
+        JOURNAL_SLOW,
+        LEASE_LOST,
+        STOPPING,
+        SWITCH_FIRED,
+    }
+)
 
 
 class RunSummary:

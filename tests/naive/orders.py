@@ -2,8 +2,8 @@
 
 Nothing here reads the core's own table. MATRIX says for each state what each event makes of it:
 a state's name, `=` for unchanged, `R` for resting again (open, or partial once something filled),
-`?` for SUSPECT: the event contradicts what is known. All quantities named by the events agree with
-what was filled.
+`P` pending, or partial once something filled; `?` for SUSPECT: the event contradicts what is known.
+All quantities named by the events agree with what was filled.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ filled          =     =           =   =       =      =         =       =        
 cancelled       =     =           =   =       =      =         =       =        =         =       =             =
 rejected        =     =           =   =       =      =         =       =        =         =       =             =
 expired         =     =           =   =       =      =         =       =        =         =       =             =
-suspect         =     pending_new R   partial filled cancelled expired rejected R         R       =             =
+suspect         =     P           R   partial filled cancelled expired rejected R         R       =             =
 """
 
 
@@ -65,6 +65,8 @@ def after(state: str, event: str, filled: int) -> str:
     cell = MATRIX[state, event]
     if cell == "R":
         return "partial" if filled > 0 else "open"
+    if cell == "P":
+        return "partial" if filled > 0 else "pending_new"
     return {"=": state, "?": "suspect"}.get(cell, cell)
 
 

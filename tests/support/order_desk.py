@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from engine.commands import ROLE_ENTRY
-from engine.core import capital, orders, planner, protection
+from engine.core import capital, orders, planner, protection, reconcile, step
 from engine.core.desk import Desk
 from engine.core.orders import ORDER_STATE_OPEN
 from engine.core.params import default_params
@@ -22,14 +22,25 @@ from engine.core.routes import ENTRY_JOIN, FAMILY_MOMENTUM, N_PLUGINS, route_key
 from engine.core.state import Core, make_core
 from engine.core.theses import no_family
 from engine.events import (
+    BALANCE,
     EVENT,
+    HEALTH,
+    HEALTH_ACCOUNT_LOST,
+    HEALTH_ACCOUNT_SYNCED,
+    HEALTH_RECONCILED,
     LAST,
     MAKER,
+    MODE,
+    MODE_EXIT_ONLY,
+    OPERATOR,
     ORDER_ACK,
     ORDER_FEE,
     ORDER_FILL,
     ORDER_FILLED,
+    SNAPSHOT,
     TAKER,
+    WHO_ENGINE,
+    WHY_START,
 )
 from engine.instruments import Instrument, InstrumentTable
 from engine.jit import JIT_ENABLED
@@ -71,6 +82,8 @@ guard_position = Quick(protection.guard_position)
 manage_entries = Quick(planner.manage_entries)
 plan_entry = Quick(planner.plan_entry)
 update_capital = Quick(capital.update_capital)
+on_other = Quick(step.on_other)
+settle_account = Quick(reconcile.settle_account)
 
 
 class OrderDesk:
@@ -158,6 +171,57 @@ class OrderDesk:
         apply_order_event(self.core, row)
         if guard:
             self.guard(sym)
+
+    def tell(
+        self, kind: int, id: int, aux: int = 0, qty: int = 0, sym: int = -1, flags: int = LAST
+    ) -> None:
+        """Any event that is no market data and not about one order, through the core's own door."""
+        self.wait(S // 1000)
+        row = np.zeros(1, EVENT)[0]
+        row["ts"], row["kind"], row["sym"] = self.glob["now"], kind, sym
+        row["id"], row["aux"], row["qty"], row["flags"] = id, aux, qty, flags
+        on_other(self.core, row)
+
+    def fact(self, code: int, aux: int = 0, qty: int = 0, sym: int = -1) -> None:
+        """A fact of the shell."""
+        self.tell(HEALTH, code, aux, qty, sym)
+
+    def operator(self, code: int, aux: int = 0, sym: int = -1) -> None:
+        self.tell(OPERATOR, code, aux, 0, sym)
+
+    def coins(self, lots: int, sym: int = 0, snapshot: bool = False) -> None:
+        """The venue tells how many lots of a pair's base the account holds."""
+        self.tell(BALANCE, 0, 0, lots, sym, LAST | (SNAPSHOT if snapshot else 0))
+
+    def money(self, amount: int) -> None:
+        self.tell(BALANCE, 0, 0, amount)
+
+    def account_breaks(self) -> None:
+        self.fact(HEALTH_ACCOUNT_LOST, int(self.glob["now"]))
+
+    def account_returns(self, coins: int | None = None, cash: int | None = None) -> None:
+        """The snapshot of balances, as our own books have them unless told otherwise."""
+        position = self.position()
+        own = int(position["qty"] + position["dust"] + position["foreign"])
+        self.coins(own if coins is None else coins, snapshot=True)
+        self.money(int(self.glob["cash"] + self.glob["foreign_cash"]) if cash is None else cash)
+        self.fact(HEALTH_ACCOUNT_SYNCED)
+
+    def reconciled(self) -> None:
+        """The shell has read orders, trades and balances."""
+        self.fact(HEALTH_RECONCILED, int(self.glob["now"]))
+
+    def begin_live(self, coins: int | None = None, cash: int | None = None) -> None:
+        """A session's start up to its first clean reconcile."""
+        self.tell(MODE, WHO_ENGINE, MODE_EXIT_ONLY, WHY_START)
+        self.account_returns(coins, cash)
+        self.reconciled()
+
+    def settle(self, ns: int) -> None:
+        """Time passes, and the evaluation looks at the account."""
+        self.wait(ns)
+        settle_account(self.core)
+        self.guard()
 
     def ack(self, order_id: int) -> None:
         self.event(ORDER_ACK, order_id, aux=1000 + order_id)

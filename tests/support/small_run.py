@@ -289,6 +289,25 @@ def tables() -> dict[str, np.ndarray]:
                  "score": 0.25, "confidence": 0.5, "move_bps": np.nan},
             ],
         ),
+        "modes": _rows(
+            "modes",
+            [
+                {"ts": START, "mode_before": 1, "mode": 3, "asked": 3, "why": 1, "accepted": 1},
+                {"ts": START + S, "mode_before": 3, "mode": 1, "asked": 1, "why": 2, "accepted": 1},
+            ],
+        ),
+        "recoveries": _rows(
+            "recoveries",
+            [
+                {"ts": START, "sym": -1, "recovery": 2},
+                {"ts": START + S, "sym": BTC, "recovery": 4, "order": 1, "value": 1,
+                 "state_before": 5, "state": 13},
+            ],
+        ),
+        "balances": _rows(
+            "balances",
+            [{"ts": START, "sym": -1, "told": 10_000 * UNIT, "own": 10_000 * UNIT}],
+        ),
         "commands": _rows(
             "commands",
             [
