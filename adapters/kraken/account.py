@@ -13,10 +13,10 @@ Source: Kraken, "Spot WebSocket API v2", executions and balances.
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal, localcontext
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -36,6 +36,7 @@ from engine.events import (
     CANCEL_USER,
     EVENT,
     HEALTH,
+    HEALTH_ABSENT,
     HEALTH_ACCOUNT_LOST,
     HEALTH_ACCOUNT_SYNCED,
     HEALTH_SUSPECT,
@@ -138,6 +139,9 @@ class OrderState:
     acked: bool = False
     triggered: bool = False
     suspect: bool = False
+    cause: int = 0  # SUSPECT_*, of the newest suspicion
+    asked: str = ""  # method of the newest request about it
+    asked_ns: int = 0  # when that was written
 
     @property
     def is_open(self) -> bool:
@@ -193,6 +197,9 @@ class _Seen:
         self._most = most
         self._ids: OrderedDict[str, None] = OrderedDict()
 
+    def __contains__(self, id: str) -> bool:
+        return id in self._ids
+
     def first_time(self, id: str) -> bool:
         if id in self._ids:
             return False
@@ -245,6 +252,7 @@ class AccountFeed:
         self._closed: OrderedDict[str, None] = OrderedDict()
         self._held: list[tuple[int, Report]] = []
         self._executions = _Seen()
+        self._applied: set[int] = set()  # keys of executions that an earlier session applied
         self._ledger = _Seen()
         self.executions = Sequence()
         self.balances = Sequence()
@@ -262,6 +270,32 @@ class AccountFeed:
 
     def open_orders(self) -> list[OrderState]:
         return [each for each in self.orders.values() if each.is_open]
+
+    @property
+    def assets(self) -> tuple[str, ...]:
+        """Every asset of our pairs."""
+        return tuple(dict.fromkeys((self._quote, *self._bases)))
+
+    def amount(self, asset: str) -> Decimal:
+        """`total` in whole units of the asset."""
+        with localcontext(_EXACT):
+            return self.total(asset) * _UNIT
+
+    def agrees(self, order: OrderState, row: Mapping[str, Any]) -> bool:
+        """Does REST's row tell the same quantity and price of an open order?"""
+        descr = row.get("descr")
+        if order.sym == NO_SYMBOL or not isinstance(descr, dict):
+            return False
+        pair = self._instruments[order.sym]
+        first, second = (Decimal(str(descr.get(name) or "0")) for name in ("price", "price2"))
+        stop = order.order_type in _STOPS
+        wanted = (order.trigger, order.price) if stop else (order.price, 0)
+        with localcontext(_EXACT):
+            same = [
+                pair.price(ticks) == told
+                for ticks, told in zip(wanted, (first, second), strict=True)
+            ]
+            return all(same) and pair.qty(order.qty) == Decimal(str(row.get("vol") or "0"))
 
     def total(self, asset: str) -> int:
         """Spot balance in units of 1e-10, holds of open orders included."""
@@ -335,6 +369,54 @@ class AccountFeed:
         if self.synced and not was_synced:
             self._row(read, HEALTH, now, id=HEALTH_ACCOUNT_SYNCED)
 
+    def remember(self, orders: Iterable[OrderState], executions: Iterable[int] = ()) -> None:
+        """Before connecting: what an earlier session believed open, and which fills it applied.
+
+        orders : with their status (`new` for one that was open); `order_id` may be empty, the client
+            id finds them then; executions : the `aux` of their ORDER_FILL events
+        """
+        self._applied.update(executions)
+        for order in orders:
+            key = order.order_id or _placeholder(cl_ord_id_of(order.id))
+            self.orders[key] = order
+
+    def of_id(self, id: int) -> OrderState | None:
+        """Our order of that client id, as far as it is remembered."""
+        if id <= 0:
+            return None
+        found = self.orders.get(_placeholder(cl_ord_id_of(id)))
+        if found is not None:
+            return found
+        return next((each for each in reversed(self.orders.values()) if each.id == id), None)
+
+    def seen(self, exec_id: str) -> bool:
+        """Was this fill applied, here or in an earlier session?"""
+        return order_key(exec_id) in self._applied or exec_id in self._executions
+
+    def unnamed(self) -> list[OrderState]:
+        """Orders of ours of which no order id is known yet."""
+        return [each for each in self.orders.values() if not each.order_id]
+
+    def found(self, order_id: str, id: int) -> None:
+        """REST knows an order of ours by its client id: `settle` may now tell how it ended."""
+        order = self._known(order_id, cl_ord_id_of(id))
+        if order is not None and order.is_open:
+            order.status = "vanished"
+
+    def restate(self, order: OrderState, now: int) -> Read:
+        """Say once more how an open order stands, which is what ends a suspicion."""
+        read = Read()
+        self._order_row(read, ORDER_ACK, order, Report(order.order_id), now, SNAPSHOT)
+        return read
+
+    def absent(self, order: OrderState, now: int) -> Read:
+        """Every source lacks it for good: there is no such order, and there never was."""
+        read = Read()
+        self.dropped(cl_ord_id_of(order.id))
+        order.status = "absent"
+        self._row(read, HEALTH, now, sym=order.sym, id=HEALTH_ABSENT, aux=order.id)
+        return read
+
     def sent(self, order: OrderState, cl_ord_id: str) -> None:
         """An add of ours is on its way: reports of it are understood whatever comes first."""
         self.orders[_placeholder(cl_ord_id)] = order
@@ -353,7 +435,10 @@ class AccountFeed:
 
     def suspect(self, read: Read, order: OrderState, cause: int, text: str, now: int) -> None:
         """Say that nothing may be assumed of an order until evidence settles it."""
-        order.suspect = True
+        if order.suspect and order.cause == cause:
+            self.counts["suspicions again"] += 1
+            return
+        order.suspect, order.cause = True, cause
         self._row(read, HEALTH, now, sym=order.sym, id=HEALTH_SUSPECT, aux=order.id, qty=cause)
         read.doubts.append(Doubt("suspect", text, order.order_id, order.id))
 
@@ -364,7 +449,8 @@ class AccountFeed:
     def settle(self, fills: Iterable[Report], ends: Iterable[Ended], now: int) -> Read:
         """Apply what REST told: fills that were missed, then how vanished orders ended.
 
-        An order whose fills do not add up to the venue's total stays suspect.
+        An order that lacks fills of the venue's total stays suspect. Where the total says less than
+        the fills, the fills win: each has an execution of its own behind it.
         """
         read = Read()
         with localcontext(_EXACT):
@@ -381,7 +467,7 @@ class AccountFeed:
                     reason=end.reason,
                 )
                 self._total(read, order, report, now)
-                if order.id > 0 and order.told != order.filled:
+                if order.id > 0 and order.told > order.filled:
                     continue
                 order.status, order.suspect = "new", False
                 kinds = {"filled": ORDER_FILLED, "expired": ORDER_EXPIRED}
@@ -411,19 +497,23 @@ class AccountFeed:
 
     def _snapshot(self, read: Read, message: Executions, now: int) -> None:
         """Open orders as they are, and fills that may be news; nothing in it is new flow."""
-        before = {each.order_id: each for each in self.open_orders() if each.order_id}
+        before = {id(each): each for each in self.open_orders()}
         fills = [each for each in message.reports if each.exec_type == "trade" and each.exec_id]
         states = [each for each in message.reports if each.exec_type != "trade"]
         # First what is open, so that a fill of it is told from one of an order that ended.
         opened = [(self._learn(report, now), report) for report in states]
         # Newest first on the wire; the ledger wants them as they happened.
         for report in sorted(fills, key=lambda each: each.timestamp):
+            if report.order_id not in self.orders and not report.cl_ord_id and self.unnamed():
+                # It may be of an order whose reply was lost: REST says whose it is.
+                self.counts["fills left to REST"] += 1
+                continue
             self._fill(read, report, self._learn(report, now), now, SNAPSHOT)
         for order, report in opened:
-            before.pop(report.order_id, None)
             if order is None:
                 self.counts["orders that cannot be told"] += 1
                 continue
+            before.pop(id(order), None)
             order.status = report.order_status or "new"
             pending = order.status == "pending_new"
             kind = ORDER_PENDING if pending else ORDER_ACK
@@ -434,7 +524,8 @@ class AccountFeed:
             # Ended while nobody looked: how, only REST can say.
             text = "it was open before the connection broke and is not now"
             self.suspect(read, order, SUSPECT_VANISHED, text, now)
-            self._close(order, "vanished")
+            if order.order_id:
+                self._close(order, "vanished")
         self._held.clear()
 
     def _report(self, read: Read, report: Report, now: int, flags: int) -> None:
@@ -497,7 +588,8 @@ class AccountFeed:
         self, read: Read, report: Report, order: OrderState | None, now: int, flags: int
     ) -> None:
         """One fill and its fee: two rows that belong together."""
-        if report.exec_id is None or not self._executions.first_time(report.exec_id):
+        known = report.exec_id is not None and order_key(report.exec_id) in self._applied
+        if report.exec_id is None or known or not self._executions.first_time(report.exec_id):
             self.counts["fills seen before"] += 1
             return
         if order is None or order.sym == NO_SYMBOL or not report.last_qty or not report.last_price:
@@ -564,6 +656,7 @@ class AccountFeed:
             read, kind, now, report, order, side=order.side, qty=qty, aux=reason,
             flags=flags | LAST,
         )  # fmt: skip
+        order.suspect = False
         self._close(order, {ORDER_FILLED: "filled", ORDER_EXPIRED: "expired"}.get(kind, "canceled"))
 
     def _cancel_reason(self, read: Read, order: OrderState, report: Report, kind: int) -> int:
@@ -682,6 +775,11 @@ class AccountFeed:
             read, kind, now, report, order,
             side=order.side, price=price, qty=order.qty, aux=aux, flags=flags | LAST,
         )  # fmt: skip
+        # That ends a suspicion, on both sides; but not that fills are missing.
+        missing = order.suspect and order.cause == SUSPECT_FILLS and order.told != order.filled
+        order.suspect = False
+        if missing and kind != ORDER_PENDING:
+            self.suspect(read, order, SUSPECT_FILLS, "fills of it are still missing", now)
 
     # ---- balances ----
 

@@ -127,6 +127,8 @@ class Gateway:
         self._used_before = used
         self._used: set[int] = set()
         self._orders: dict[int, OrderState] = {}
+        self._entries: set[int] = set()
+        self._cancel_asked: set[int] = set()
         self._counters: dict[int, TradingCounter] = {}
 
     # ---- what the caller may know ----
@@ -146,6 +148,20 @@ class Gateway:
         """The order of a client id that passed here and has not ended."""
         return self._orders.get(id)
 
+    def knows(self, id: int) -> bool:
+        """Did this client id pass here, or through an earlier session of the lineage?"""
+        return id in self._used or self._used_before(id)
+
+    def cancel_asked(self, id: int) -> bool:
+        """Did we ask for the end of this order, or never send it?"""
+        return id in self._cancel_asked or id not in self._orders
+
+    def resting(self) -> tuple[int, int]:
+        """Orders that may rest at the venue: our entries, and all others, those of others too."""
+        alive = self._session.account.open_orders()
+        entries = sum(each.id in self._entries for each in alive)
+        return entries, len(alive) - entries
+
     # ---- what is told ----
 
     def remember(self, orders: Iterable[OrderState], now: int) -> None:
@@ -155,6 +171,8 @@ class Gateway:
                 continue
             self._used.add(order.id)
             self._orders[order.id] = order
+            if order.side == BUY:
+                self._entries.add(order.id)  # what sells leaves a position
             if order.sym >= 0:
                 self.counter(order.sym).seen(order.id, now)
 
@@ -166,11 +184,15 @@ class Gateway:
                 self.counter(sym).seen(id, now)
             elif kind in _REJECTS and row["aux"] == REJECT_RATE:
                 self.counter(sym).refused(now)
+            if kind == CANCEL_REJECT:
+                self._cancel_asked.discard(id)
             absent = kind == HEALTH and id == HEALTH_ABSENT
             if kind in _ENDS or absent:
                 ended = int(row["aux"]) if absent else id
                 self.counter(sym).closed(ended)
                 self._orders.pop(ended, None)
+                self._entries.discard(ended)
+                self._cancel_asked.discard(ended)
         counts = self._session.account.ratecounts
         for sym, told in counts.items():
             counter = self.counter(sym)
@@ -217,7 +239,7 @@ class Gateway:
 
     def _must_be_new(self, commands: np.ndarray) -> None:
         ids = commands["id"][commands["kind"] == c.ADD].tolist()
-        again = [each for each in ids if each in self._used or self._used_before(each)]
+        again = [each for each in ids if self.knows(each)]
         if again or len(set(ids)) < len(ids):
             raise InvariantError(
                 f"client order ids {again or ids} would be sent a second time; none of "
@@ -286,6 +308,7 @@ class Gateway:
             frame = session.ask("cancel_all", {}, now)
             for counter in self._counters.values():
                 counter.cancel_all(now)
+            self._cancel_asked.update(self._orders)
             return frame
         counter = self.counter(sym)
         if kind == c.CANCEL:
@@ -293,6 +316,7 @@ class Gateway:
                 "cancel_order", {"cl_ord_id": [cl_ord_id_of(id)]}, now, self._about(command)
             )
             counter.cancel(id, now)
+            self._cancel_asked.add(id)
         elif kind == c.AMEND:
             frame = session.ask(
                 "amend_order", self._change(command, now), now, self._about(command)
@@ -302,6 +326,8 @@ class Gateway:
             order = self._order_of(command)
             frame = session.ask("add_order", self._params(command, now), now, order)
             self._orders[id] = order
+            if command["role"] == c.ROLE_ENTRY:
+                self._entries.add(id)
             counter.add(id, now)
         return frame
 

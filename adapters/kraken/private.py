@@ -144,6 +144,16 @@ class PrivateSession:
         return self._pending_max - self.n_pending
 
     @property
+    def newest_req_id(self) -> int:
+        """Of the request that `ask` made last."""
+        return self._req_id
+
+    @property
+    def newest_frame_ns(self) -> int:
+        """When the newest frame came; 0 before the first."""
+        return self._session.newest_frame_ns
+
+    @property
     def clock_offset(self) -> int | None:
         """The venue's clock minus ours, ns; None before its first pong."""
         return self._session.clock_offset
@@ -245,6 +255,8 @@ class PrivateSession:
             given["cl_ord_id"] = cl_ord_id_of(order.id)
             self.account.sent(order, cl_ord_id_of(order.id))
         frame = requests.request(method, given, self._req_id)
+        if order is not None:
+            order.asked, order.asked_ns = method, now
         self._pending[self._req_id] = Pending(
             self._req_id, method, now, now + self._reply_ns, order
         )

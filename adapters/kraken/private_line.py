@@ -137,6 +137,10 @@ class PrivateLine:
         """One request that the session made (`ask`)."""
         self._line.send([frame])
 
+    def resync(self) -> None:
+        """End this connection: the next one begins with a snapshot."""
+        self._line.end()
+
     def stop(self) -> None:
         """End the connection for good; `steps` ends after it."""
         self._stopping.set()

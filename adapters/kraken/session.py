@@ -154,6 +154,11 @@ class Session:
         self._told_up = False
         self.clock_offset: int | None = None  # venue's clock minus ours, ns
 
+    @property
+    def newest_frame_ns(self) -> int:
+        """When the newest frame came, or the connection was made; 0 before the first."""
+        return self._last_frame
+
     # --- what the caller tells ---
 
     def follow(self, feed: Feed, instruments: InstrumentTable) -> None:
