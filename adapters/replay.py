@@ -6,10 +6,6 @@ opened run. It parses nothing and prints nothing; progress goes to a callback.
 
 from __future__ import annotations
 
-import json
-import os
-import platform
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,18 +15,17 @@ import numpy as np
 
 from adapters.parquet.reader import open_events
 from adapters.parquet.tables import TableWriter
-from engine.clock import Stopwatch, WallClock, utc_stamp
+from adapters.runs import make_manifest, new_folder, table_sink, write_json
+from engine.clock import Stopwatch, WallClock
 from engine.config import (
-    canonical_json,
     config_hash,
     make_params,
     make_venue_params,
     read_config,
 )
 from engine.core.params import timer_grid_ns
-from engine.core.records import TABLES
 from engine.core.state import SYMBOLS_MAX, make_core
-from engine.errors import ConfigError, DataError, MismatchError, StorageError
+from engine.errors import ConfigError, DataError, MismatchError
 from engine.events import BOOK_LEVEL, MESSAGE_END, VERIFIED
 from engine.flow.advance import make_link
 from engine.flow.books import CHECKSUM_RIGHT, CHECKSUM_WRONG, FINE, follow_books, make_books
@@ -38,13 +33,9 @@ from engine.flow.driver import World, drive
 from engine.flow.recorder import Recorder
 from engine.flow.window import DepthWindow
 from engine.instruments import InstrumentTable
-from engine.jit import KERNEL_DIGEST
 from engine.plugins import Family, load_plugins, plugin_tuple
-from engine.reports.manifest import RUN_SCHEMA_VERSION
 from engine.reports.summary import RunSummary
-from engine.units import MONEY_PER_UNIT
 from engine.venue.state import make_venue
-from engine.version import VERSION
 
 DEPTH_DEFAULT = 100  # levels kept per side of a full-depth feed, unless the profile says
 
@@ -208,40 +199,6 @@ class _Checked:
             yield rows
 
 
-def _write_json(path: Path, value: Any) -> None:
-    try:
-        with tempfile.NamedTemporaryFile(
-            "w", dir=path.parent, prefix=".", suffix=".tmp", delete=False
-        ) as file:
-            json.dump(value, file, indent=2, sort_keys=True)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(file.name, 0o644)
-        os.replace(file.name, path)
-    except OSError as error:
-        raise StorageError(
-            f"{path} cannot be written: {error.strerror}.", "Free space, then run again."
-        ) from error
-
-
-def _new_folder(out: Path, name: str, config: str, now: int) -> Path:
-    stem = f"{utc_stamp(now)}-{name}-{config[:8]}"
-    for attempt in range(1000):
-        folder = out / (stem if attempt == 0 else f"{stem}-{attempt}")
-        try:
-            folder.mkdir(parents=True)
-            return folder
-        except FileExistsError:
-            continue
-        except OSError as error:
-            raise StorageError(
-                f"the run folder {folder} cannot be made: {error.strerror}.",
-                "Set run.out in the profile to a folder that you can write.",
-            ) from error
-    raise StorageError(f"{out} holds a thousand runs of this second.", "Wait a second.")
-
-
 def replay(
     profile: Any | str | Path,
     plugins: tuple[Family, ...] = (),
@@ -270,11 +227,10 @@ def replay(
     folder = None
     make_sink = None
     if record:
-        folder = _new_folder(Path(profile.run.out), profile.run.name, prepared.config_hash, started)
+        folder = new_folder(Path(profile.run.out), profile.run.name, prepared.config_hash, started)
 
         def make_sink(name: str, dtype: np.dtype) -> TableWriter:
-            columns = {each.name: (each.unit, each.doc) for each in TABLES.get(name, ())}
-            return TableWriter(folder, name, dtype, columns)
+            return table_sink(folder, name, dtype)
 
     recorder = Recorder(make_sink, summary.observe)
     checked = _Checked(prepared) if verify else None
@@ -292,45 +248,25 @@ def replay(
             folder.rmdir()
         raise
     glob = world.core.glob[0]
-    manifest = {
-        "schema": RUN_SCHEMA_VERSION,
-        "mode": "replay",
-        "name": profile.run.name,
-        "digest": result.digest,
-        "table_digests": result.table_digests,
-        "rows": result.n_rows,
-        "config": json.loads(canonical_json(profile)),
-        "config_hash": prepared.config_hash,
-        "plugins": [each.describe() for each in prepared.plugins],
-        "families": {str(code): name for code, name in family_names(prepared.plugins).items()},
-        "instruments": prepared.instruments.to_json(),
-        "capture": prepared.capture.identity(),
-        "money_per_unit": MONEY_PER_UNIT,
-        "software": {
-            "kapitaalbot": VERSION,
-            "kernels": KERNEL_DIGEST,
-            "python": platform.python_version(),
-            "machine": platform.machine(),
-        },
-        "started": started,
-        "seconds": round(clock.seconds(), 3),
-        "summary": summary.facts(
+    manifest = make_manifest(
+        mode="replay",
+        profile=profile,
+        config=prepared.config_hash,
+        plugins=prepared.plugins,
+        instruments=prepared.instruments,
+        digest=recorder.digest,
+        capture=prepared.capture.identity(),
+        summary=summary.facts(
             glob, result.first_ts, result.last_ts, result.n_events, int(profile.run.cash)
         ),
-    }
+        started=started,
+        seconds=clock.seconds(),
+    )
     if checked is not None:
         manifest["checksums_verified"] = checked.n_verified
     if folder is not None:
-        _write_json(folder / "manifest.json", manifest)
+        write_json(folder / "manifest.json", manifest)
     return Replayed(folder, manifest)
-
-
-def family_names(plugins: tuple[Family, ...]) -> dict[int, str]:
-    """Family code to name, user families included."""
-    from engine.core.routes import FAMILY_NAMES, FAMILY_PLUGIN
-
-    names = {code: name for code, name in FAMILY_NAMES.items() if code < FAMILY_PLUGIN}
-    return names | {FAMILY_PLUGIN + i: each.name for i, each in enumerate(plugins)}
 
 
 def check_world(prepared: Prepared) -> None:

@@ -590,10 +590,19 @@ def read_config(
     path : TOML file, None for defaults; overrides : what the command line set, nested
     raises ConfigError naming every wrong key and the nearest known one
     """
+    return make_profile(read_given(path, overrides, environ), str(path or "the configuration"))
+
+
+def read_given(
+    path: Path | str | None,
+    overrides: Mapping[str, Any] | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """All layers above the defaults as one nested mapping, for `make_profile`; not validated."""
     merged: dict[str, Any] = {}
     for _, layer in read_layers(path, overrides, environ):
         merged = _merge(merged, layer)
-    return make_profile(merged, str(path or "the configuration"))
+    return merged
 
 
 def read_layers(

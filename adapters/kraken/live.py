@@ -14,7 +14,7 @@ import ssl as ssl_module
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from adapters.kraken.capture import Capture
 from adapters.kraken.keeper import Keeper
@@ -49,10 +49,25 @@ class Hosts:
     measure: Callable[[], Awaitable[Measures]] | None = None
 
 
-class _Hub:
-    """The inbox, the order of things, and who has to be told."""
+class Room(Protocol):
+    """Whoever takes what the capture says: has it failed, has it room? keeper.py, or a session."""
 
-    def __init__(self, capture: Capture, keeper: Keeper, hosts: Hosts, clock: Clock) -> None:
+    @property
+    def failure(self) -> BaseException | None: ...
+    @property
+    def full(self) -> bool: ...
+    @property
+    def calm(self) -> bool: ...
+
+
+class Hub:
+    """The inbox, the order of things, and who has to be told.
+
+    Whatever else happens beside the market (an account, an operator, a clock) is posted into the
+    same inbox, so that one order by stamp holds for all of it.
+    """
+
+    def __init__(self, capture: Capture, keeper: Room, hosts: Hosts, clock: Clock) -> None:
         self.capture, self.keeper, self.hosts = capture, keeper, hosts
         self._clock, self._last = clock, capture.lineage.ts_last
         self._inbox: deque[Item] = deque()
@@ -135,6 +150,10 @@ class _Hub:
         self._inbox.append(item)
         self._wake.set()
 
+    def post(self, call: Callable[[int], None]) -> None:
+        """Call it with its stamp, once everything that came before it was handed over."""
+        self._put((self.stamp(), "call", 0, call))
+
     # --- the loop ---
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -208,6 +227,10 @@ class _Hub:
             elif what == "remark":
                 assert isinstance(data, str)
                 self.capture.remark(data, ts)
+            elif what == "call":
+                assert callable(data)
+                self.capture.hand_over()
+                data(ts)
             else:
                 self.capture.stop(ts)
             self.capture.stats.decode_lag_ns = max(0, self._last - ts)
@@ -257,4 +280,4 @@ async def run_capture(
 
     The keeper is the caller's to close. Raises ConfigError, VenueError, StorageError, ClockError.
     """
-    await _Hub(capture, keeper, hosts, clock).run(stop)
+    await Hub(capture, keeper, hosts, clock).run(stop)

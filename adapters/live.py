@@ -1,0 +1,660 @@
+"""How is a session put together? Feed, core, gateway, log and everything that looks on, in one call.
+
+`run_session` shadows, papers or trades until it is stopped, and leaves a run's folder. One event
+loop carries all of it: the public feed's hub gives order by stamp to whatever happens, the session
+decides, and threads only write what must not wait (tables, snapshots, alerts). It prints nothing:
+talk and progress go to callbacks. Left out: what a person may ask of it while it runs (attending.py),
+reading it again (sessions.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import numpy as np
+
+from adapters.attending import Attending, no_attending
+from adapters.kraken.capture import Capture, CaptureConfig, Lineage
+from adapters.kraken.keeper import Frame, Part
+from adapters.kraken.live import Hosts, Hub
+from adapters.kraken.phases import SECOND
+from adapters.runs import new_folder, table_sink, write_json
+from adapters.sessions import (
+    FINAL,
+    LOG,
+    STATE,
+    Built,
+    Left,
+    Started,
+    build_core,
+    build_paper,
+    header_of,
+    last_state,
+    save_opening,
+    session_manifest,
+)
+from engine.clock import PacedClock, Stopwatch
+from engine.config import config_hash, make_params, make_venue_params
+from engine.core.params import timer_grid_ns
+from engine.core.state import SYMBOLS_MAX
+from engine.errors import ConfigError, DataError, RefusedError
+from engine.events import (
+    GAP,
+    GAP_SOURCE,
+    HEALTH,
+    HEALTH_STOPPING,
+    MODE,
+    MODE_EXIT_ONLY,
+    MODE_HALT,
+    WHO_ENGINE,
+    WHY_KILL,
+    WHY_START,
+    empty,
+)
+from engine.flow.log import LogWriter
+from engine.flow.recorder import Recorder, Sink
+from engine.instruments import InstrumentTable
+from engine.jit import KERNEL_DIGEST
+from engine.plugins import Family
+from engine.reports.manifest import MANIFEST_NAME
+from engine.reports.summary import RunSummary
+from engine.session.loop import Gateway, Session, ShadowGateway, event
+from engine.session.paper import PaperGateway
+from engine.session.state import core_arrays, restore_core, save_state
+from engine.session.verify import Followed
+
+FOREVER_NS: Final = 10 * 365 * 86_400 * SECOND
+STOP_PATIENCE_S: Final = 5.0  # for entries to be withdrawn
+SECOND_S: Final = 1.0
+SNAPSHOTS_KEPT: Final = 2
+
+Talk = Callable[[str], None]
+Progress = Callable[[dict[str, Any]], None]
+
+
+@dataclass
+class Ran:
+    """A session that has ended: where it lies and what it came to."""
+
+    folder: Path
+    manifest: dict[str, Any]
+
+    @property
+    def digest(self) -> str:
+        return str(self.manifest["digest"])
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a session is started with, all of it decided before anything connects.
+
+    previous : folder of the run whose core is taken up, None for a core that has seen nothing
+    killed : the kill flag is set, so it begins in HALT
+    """
+
+    mode: str
+    profile: Any
+    given: Mapping[str, Any]
+    plugins: tuple[Family, ...]
+    hosts: Hosts
+    clock: PacedClock
+    account: str
+    previous: Path | None = None
+    killed: bool = False
+    seed: int | None = None
+
+    @property
+    def config_hash(self) -> str:
+        return config_hash(self.profile, tuple(each.digest for each in self.plugins))
+
+
+class Account(Protocol):
+    """The private side of a live session: a gateway, and a line that runs beside the feed."""
+
+    gateway: Gateway
+
+    async def run(self, stop: asyncio.Event) -> None: ...
+
+
+MakeAccount = Callable[["Running"], Account]
+
+
+class _ThreadSink:
+    """Hands the rows of one table to a thread: a disk that is slow for a moment holds nothing up."""
+
+    def __init__(self, sink: Sink, queue: _Writer) -> None:
+        self._sink, self._queue = sink, queue
+
+    def append(self, rows: np.ndarray) -> None:
+        self._queue.put(self._sink, rows.copy())
+
+    def close(self) -> Any:
+        self._queue.settle()
+        return self._sink.close()
+
+    def abort(self) -> None:
+        self._queue.settle()
+        self._sink.abort()
+
+
+class _Writer:
+    """The one thread that writes tables and snapshots of a session, in order."""
+
+    def __init__(self) -> None:
+        self._work: list[tuple[Any, Any]] = []
+        self._wake = threading.Condition()
+        self._busy = False
+        self._ended = False
+        self.failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="session writer", daemon=True)
+        self._thread.start()
+
+    def put(self, sink: Any, rows: Any) -> None:
+        with self._wake:
+            self._work.append((sink, rows))
+            self._wake.notify_all()
+
+    def call(self, job: Callable[[], Any]) -> None:
+        self.put(None, job)
+
+    def settle(self) -> None:
+        """Return when all that was put is written, or failed."""
+        with self._wake:
+            while (self._work or self._busy) and self._thread.is_alive():
+                self._wake.wait(0.1)
+        if self.failure is not None:
+            raise self.failure
+
+    def close(self) -> None:
+        with self._wake:
+            self._ended = True
+            self._wake.notify_all()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            with self._wake:
+                while not self._work and not self._ended:
+                    self._wake.wait()
+                if not self._work:
+                    return
+                work, self._work = self._work, []
+                self._busy = True
+            try:
+                for sink, what in work:
+                    if self.failure is None:
+                        what() if sink is None else sink.append(what)
+            except BaseException as error:
+                self.failure = error
+            finally:
+                with self._wake:
+                    self._busy = False
+                    self._wake.notify_all()
+
+
+class Running:
+    """One session while it runs. Made when the venue has listed the pairs, and known by then."""
+
+    def __init__(self, plan: Plan, instruments: InstrumentTable, attending: Attending) -> None:
+        self.plan, self.attending = plan, attending
+        profile = plan.profile
+        self._watch = Stopwatch()
+        started_at = plan.clock.now()
+        self.folder = new_folder(
+            Path(profile.run.out), profile.run.name, plan.config_hash, started_at
+        )
+        params = make_params(profile, plan.plugins)
+        self.started = Started(
+            mode=plan.mode,
+            name=profile.run.name,
+            account=plan.account,
+            config_hash=plan.config_hash,
+            given=dict(plan.given),
+            instruments=instruments,
+            depth=int(profile.live.depth),
+            timer_ns=timer_grid_ns(params),
+            started=started_at,
+            kernels=KERNEL_DIGEST,
+            previous="" if plan.previous is None else plan.previous.name,
+        )
+        cash = int(profile.run.cash)
+        venue_params = make_venue_params(profile)
+        core = build_core(self.started, params, cash, plan.plugins)
+        core.glob[0]["volume"] = venue_params[0]["volume_start"]
+        paper = None
+        if plan.mode == "paper":
+            paper = build_paper(self.started, core, venue_params, cash)
+        left = _take_up(plan, instruments, core, paper)
+        self.built = Built(self.started, profile, plan.plugins, core, paper)
+        self.started.write(self.folder)
+        save_opening(self.folder, self.started, core, paper, venue_params)
+        self.writer = _Writer()
+        self.summary = RunSummary(instruments.symbols, profile.run.quote)
+        self.recorder = Recorder(
+            lambda name, dtype: _ThreadSink(table_sink(self.folder, name, dtype), self.writer),
+            self._observe,
+        )
+        self.log = LogWriter(
+            self.folder / LOG,
+            instruments,
+            log_id=self.folder.name,
+            config_hash=plan.config_hash,
+            meta={"mode": plan.mode, "account": plan.account},
+            assign_seq=True,
+        )
+        self.gateway: Gateway = paper if paper is not None else ShadowGateway()
+        self.session: Session | None = None
+        self.account: Account | None = None
+        self.left = left
+        self.first_ts = 0
+        self._snapshot_ts = started_at
+        self.dropped = False
+
+    # --- life ---
+
+    def begin(self, make_account: MakeAccount | None) -> None:
+        """Make the loop; what it began with is the first thing in the log."""
+        if make_account is not None:
+            self.account = make_account(self)
+            self.gateway = self.account.gateway
+        ts_last = int(self.built.core.glob[0]["now"])
+        self.session = Session(
+            self.built.core,
+            self.log,
+            self.recorder,
+            self.gateway,
+            timer_ns=self.started.timer_ns,
+            measure=time.perf_counter_ns,
+            ts_last=ts_last,
+            taken=self._taken,
+        )
+        now = max(self.plan.clock.now(), ts_last)
+        rows = []
+        if ts_last:
+            rows.append(event(GAP, now, id=GAP_SOURCE, aux=ts_last))
+        if self.plan.mode == "live":
+            rows.append(event(MODE, now, aux=MODE_EXIT_ONLY, id=WHO_ENGINE, qty=WHY_START))
+        if self.plan.killed:
+            rows.append(event(MODE, now, aux=MODE_HALT, id=WHO_ENGINE, qty=WHY_KILL))
+        if rows:
+            self.session.take(np.concatenate(rows), now)
+        self.attending.begin(self)
+
+    def take(self, rows: np.ndarray, now: int) -> None:
+        assert self.session is not None
+        self.session.take(rows, now)
+
+    def second(self, now: int) -> None:
+        """About once a second: hand on what was recorded, flush, snapshot, let others look."""
+        assert self.session is not None
+        self.session.drain()
+        self.log.flush()
+        if self.writer.failure is not None:
+            raise self.writer.failure
+        every = int(self.plan.profile.live.snapshot_every)
+        if now - self._snapshot_ts >= every:
+            self._snapshot_ts = now
+            self.snapshot()
+        self.attending.second(self, now)
+
+    def snapshot(self) -> None:
+        """Copy the core now, write it in the thread; the newest two are kept."""
+        header = header_of(self.folder, self.started, self.log.seq_last, self.built.core)
+        arrays = {name: each.copy() for name, each in self._arrays().items()}
+        path = self.folder / STATE / f"{header.seq:015d}.state"
+
+        def write() -> None:
+            save_state(path, header, arrays)
+            old = sorted((self.folder / STATE).glob("0*.state"))[:-SNAPSHOTS_KEPT]
+            for each in old:
+                each.unlink(missing_ok=True)
+
+        self.writer.call(write)
+
+    def close(self, failure: BaseException | None) -> dict[str, Any] | None:
+        """Save the core, close tables and log, write the manifest. Returns it; None after a failure.
+
+        After a failure nothing more is decided or recorded; the log tells the rest.
+        """
+        assert self.session is not None
+        session = self.session
+        whole = failure is None and session.failure is None
+        try:
+            if whole:
+                session.drain()
+                header = header_of(self.folder, self.started, self.log.seq_last, self.built.core)
+                save_state(self.folder / STATE / FINAL, header, self._arrays())
+            session.close()
+            if not whole:
+                self.recorder.abort()
+                return None
+            self.recorder.close()
+        finally:
+            self.writer.close()
+        followed = Followed(
+            n_events=self.log.n_events,
+            n_commands=session.n_commands,
+            seq_last=self.log.seq_last,
+            ts_first=self.first_ts,
+            ts_last=session.ts_last,
+        )
+        manifest = session_manifest(
+            self.folder, self.built, self.recorder, self.summary, followed, self._watch.seconds()
+        )
+        write_json(self.folder / MANIFEST_NAME, manifest)
+        return manifest
+
+    def _arrays(self) -> dict[str, np.ndarray]:
+        arrays = core_arrays(self.built.core)
+        return arrays if self.built.paper is None else arrays | self.built.paper.arrays()
+
+    def _observe(self, table: str, rows: np.ndarray) -> None:
+        self.summary.observe(table, rows)
+        self.attending.recorded(table, rows)
+
+    def _taken(self, rows: np.ndarray) -> None:
+        if self.first_ts == 0:
+            self.first_ts = int(rows["ts"][0])
+        self.attending.learned(rows)
+
+
+def _take_up(
+    plan: Plan, instruments: InstrumentTable, core: Any, paper: PaperGateway | None
+) -> Left | None:
+    """Give a fresh core what the core of the session before remembered."""
+    if plan.previous is None:
+        return None
+    left = last_state(plan.previous)
+    before = left.built.started.instruments
+    if before.to_json() != instruments.to_json():
+        raise DataError(
+            f"the pairs changed since {plan.previous.name}: it traded {', '.join(before.symbols)}, "
+            f"or an increment of theirs is another now; this session has "
+            f"{', '.join(instruments.symbols)}.",
+            "Flatten with the profile that it ran with, then start anew: --fresh.",
+        )
+    restore_core(core, core_arrays(left.built.core))
+    if paper is not None and left.built.paper is not None:
+        paper.restore(left.built.paper.arrays())
+    return left
+
+
+class _Feed:
+    """What the capture gives: a sink for its rows, and whether there is room for more."""
+
+    wants_raw = False
+    full = False
+    calm = True
+
+    def __init__(self, owner: _Loop) -> None:
+        self._owner = owner
+
+    @property
+    def failure(self) -> BaseException | None:
+        return self._owner.failure
+
+    def begin(self, part: Part) -> None:
+        self._owner.begin(part.instruments)
+
+    def append(self, rows: np.ndarray) -> None:
+        self._owner.take(rows)
+
+    def remark(self, **facts: Any) -> None:
+        self._owner.attending.remark(facts)
+
+    def raw(self, frame: Frame) -> None:
+        pass
+
+    def lag_ns(self, now: int) -> int:
+        return 0
+
+
+class _Loop:
+    """The event loop of a session: the hub of the feed, alarms, and the way down."""
+
+    def __init__(
+        self, plan: Plan, attending: Attending, make_account: MakeAccount | None, talk: Talk
+    ) -> None:
+        self.plan, self.attending, self.talk = plan, attending, talk
+        self.running: Running | None = None
+        self.failure: BaseException | None = None
+        self._make_account = make_account
+        live = plan.profile.live
+        channels = {"book": int(live.depth), "trade": 0}
+        if live.level3:
+            channels["level3"] = 100
+        if live.ticker:
+            channels["ticker"] = 0
+        config = CaptureConfig(
+            symbols=tuple(live.symbols),
+            channels=channels,
+            name=plan.profile.run.name,
+            quote=plan.profile.run.quote,
+            part_ns=FOREVER_NS,
+        )
+        self.capture = Capture(
+            config, _Feed(self), random.Random(plan.seed).random, Lineage(config.name)
+        )
+        self.hub = Hub(self.capture, _Feed(self), plan.hosts, plan.clock)
+        self._alarm: asyncio.TimerHandle | None = None
+        self._ended = asyncio.Event()
+        self._line_ended = asyncio.Event()
+        self._account_task: asyncio.Task[None] | None = None
+
+    async def run(self, stop: asyncio.Event, for_s: float | None) -> None:
+        tasks = [
+            asyncio.create_task(self._seconds()),
+            asyncio.create_task(self._way_down(stop, for_s)),
+        ]
+        hub = asyncio.create_task(self.hub.run(self._ended))
+        try:
+            await asyncio.wait([hub, *tasks], return_when=asyncio.FIRST_COMPLETED)
+            for each in tasks:
+                if each.done() and (error := each.exception()) is not None:
+                    raise error
+            await hub
+        finally:
+            if self._alarm is not None:
+                self._alarm.cancel()
+            self._line_ended.set()
+            rest = [*tasks, hub]
+            if self._account_task is not None:
+                with contextlib.suppress(TimeoutError, asyncio.CancelledError):
+                    async with asyncio.timeout(STOP_PATIENCE_S):
+                        await asyncio.wait([self._account_task])
+                rest.append(self._account_task)
+            for each in rest:
+                each.cancel()
+            await asyncio.gather(*rest, return_exceptions=True)
+
+    # --- what the feed says ---
+
+    def begin(self, instruments: InstrumentTable) -> None:
+        """The venue has listed the pairs; or it changed them, which no session outlives."""
+        if self.running is not None:
+            raise DataError(
+                "RULES_CHANGED: the venue changed the increments of a pair while the session ran: "
+                f"{_changed(self.running.started.instruments, instruments)}.",
+                "Stops rest where they are. Start the session again: it takes its core up.",
+            )
+        if len(instruments) > SYMBOLS_MAX:
+            raise ConfigError(f"{len(instruments)} pairs; a session holds {SYMBOLS_MAX}.")
+        self.running = Running(self.plan, instruments, self.attending)
+        self.running.begin(self._make_account)
+        if self.running.account is not None:
+            self._account_task = asyncio.create_task(self._follow_account())
+        gc.collect()
+        gc.freeze()
+        self.talk(f"session {self.running.folder} begins: {', '.join(instruments.symbols)}.")
+
+    def take(self, rows: np.ndarray) -> None:
+        """Rows of the feed; stamped by the hub, so nothing that came before is still on its way."""
+        self._take(rows, int(rows["ts"][-1]) if len(rows) else 0)
+
+    def post(self, rows: np.ndarray) -> None:
+        """Rows of anybody else: they wait their turn, and are stamped with it."""
+
+        def call(ts: int) -> None:
+            rows["ts"] = ts
+            self._take(rows, ts)
+
+        self.hub.post(call)
+
+    def _take(self, rows: np.ndarray, now: int) -> None:
+        if self.running is None or self.failure is not None:
+            return
+        try:
+            self.running.take(rows, now)
+            self._set_alarm()
+        except BaseException as error:
+            self.failure = error
+            raise
+
+    # --- time ---
+
+    def _set_alarm(self) -> None:
+        """Wake up when a timer is due, or the simulated venue has something to say."""
+        assert self.running is not None
+        assert self.running.session is not None
+        if self._alarm is not None:
+            self._alarm.cancel()
+        wait = self.plan.clock.seconds_until(self.running.session.next_due())
+        self._alarm = asyncio.get_running_loop().call_later(
+            min(max(wait, 0.0), SECOND_S), self._ring
+        )
+
+    def _ring(self) -> None:
+        self.hub.post(lambda ts: self._take(empty(0), ts))
+
+    async def _seconds(self) -> None:
+        while True:
+            await asyncio.sleep(SECOND_S)
+            self.hub.post(self._second)
+
+    def _second(self, ts: int) -> None:
+        if self.running is None or self.failure is not None:
+            return
+        try:
+            self.running.second(ts)
+        except BaseException as error:
+            self.failure = error
+            raise
+
+    # --- the account ---
+
+    async def _follow_account(self) -> None:
+        assert self.running is not None
+        assert self.running.account is not None
+        try:
+            await self.running.account.run(self._line_ended)
+        except Exception as error:
+            self.failure = self.failure or error
+
+    # --- the end ---
+
+    async def _way_down(self, stop: asyncio.Event, for_s: float | None) -> None:
+        """Stop: withdraw entries, leave stops, then end the lines."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(for_s):
+                await stop.wait()
+        if self.running is not None:
+            self.post(event(HEALTH, 0, id=HEALTH_STOPPING))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(STOP_PATIENCE_S):
+                    while self._entries_work():
+                        await asyncio.sleep(0.05)
+        self._line_ended.set()
+        if self._account_task is not None:
+            await asyncio.wait([self._account_task], timeout=STOP_PATIENCE_S)
+        self._ended.set()
+        await asyncio.Event().wait()
+
+    def _entries_work(self) -> bool:
+        from engine.commands import ROLE_ENTRY
+
+        assert self.running is not None
+        orders = self.running.built.core.orders
+        works = (orders["id"] > 0) & (orders["ts_done"] == 0) & (orders["role"] == ROLE_ENTRY)
+        return bool(works.any()) and self.plan.mode != "shadow"
+
+
+def _changed(before: InstrumentTable, after: InstrumentTable) -> str:
+    names = [
+        each.symbol
+        for each, other in zip(before, after, strict=False)
+        if each.to_json() != other.to_json()
+    ]
+    return ", ".join(names) or "another list of pairs"
+
+
+def run_session(
+    plan: Plan,
+    *,
+    attending: Attending | None = None,
+    make_account: MakeAccount | None = None,
+    stop: Callable[[asyncio.Event], None] = lambda _: None,
+    for_s: float | None = None,
+    talk: Talk = lambda _: None,
+) -> Ran:
+    """Run a session until stopped, and write its run's folder.
+
+    stop : is given the event that ends it, inside the running loop (for signal handlers)
+    for_s : end by itself after so many seconds of the machine
+    raises what ended it, once the log is closed: ConfigError, DataError, StorageError, VenueError,
+        InvariantError ... The log up to there is whole.
+    """
+    attending = attending or no_attending()
+    loop: list[_Loop] = []
+
+    async def main() -> None:
+        ended = asyncio.Event()
+        stop(ended)
+        made = _Loop(plan, attending, make_account, talk)
+        loop.append(made)
+        attending.posts(made.post)
+        await made.run(ended, for_s)
+
+    failure: BaseException | None = None
+    try:
+        _run(main())
+    except BaseException as error:
+        failure = error
+    gc.unfreeze()
+    running = loop[0].running if loop else None
+    failure = failure or (loop[0].failure if loop else None)
+    manifest = None
+    try:
+        if running is not None:
+            manifest = running.close(failure)
+    except BaseException as error:
+        failure = failure or error
+    finally:
+        attending.end(running, failure)
+    if failure is not None:
+        raise failure
+    if running is None or manifest is None:
+        raise RefusedError(
+            "the session ended before the venue had listed its pairs.",
+            "Is the network up, and the address right? Give it more time.",
+        )
+    return Ran(running.folder, manifest)
+
+
+def _run(main: Any) -> None:
+    """uvloop where it is installed: half the time per message."""
+    try:
+        import uvloop
+    except ImportError:
+        asyncio.run(main)
+        return
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main)
