@@ -15,7 +15,7 @@ import gc
 import random
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -126,6 +126,8 @@ class Account(Protocol):
 
 
 MakeAccount = Callable[["Running"], Account]
+# What must be asked of the venue before an account can be made; cleaned up when the session ends.
+Prepare = Callable[[contextlib.AsyncExitStack], Awaitable[MakeAccount]]
 
 
 class _ThreadSink:
@@ -230,6 +232,10 @@ class Running:
         venue_params = make_venue_params(profile)
         core = build_core(self.started, params, cash, plan.plugins)
         core.glob[0]["volume"] = venue_params[0]["volume_start"]
+        if plan.mode == "live":
+            # Client ids are unique for ever: no session makes a million orders a second, so one that
+            # begins anew is above all before it.
+            core.glob[0]["last_order_id"] = started_at // 1000
         paper = None
         if plan.mode == "paper":
             paper = build_paper(self.started, core, venue_params, cash)
@@ -255,9 +261,9 @@ class Running:
         self.session: Session | None = None
         self.account: Account | None = None
         self.left = left
+        self.post: Callable[[np.ndarray], None] = lambda rows: None  # set by the loop
         self.first_ts = 0
         self._snapshot_ts = started_at
-        self.dropped = False
 
     # --- life ---
 
@@ -489,6 +495,7 @@ class _Loop:
         if len(instruments) > SYMBOLS_MAX:
             raise ConfigError(f"{len(instruments)} pairs; a session holds {SYMBOLS_MAX}.")
         self.running = Running(self.plan, instruments, self.attending)
+        self.running.post = self.post
         self.running.begin(self._make_account)
         if self.running.account is not None:
             self._account_task = asyncio.create_task(self._follow_account())
@@ -600,13 +607,14 @@ def run_session(
     plan: Plan,
     *,
     attending: Attending | None = None,
-    make_account: MakeAccount | None = None,
+    prepare: Prepare | None = None,
     stop: Callable[[asyncio.Event], None] = lambda _: None,
     for_s: float | None = None,
     talk: Talk = lambda _: None,
 ) -> Ran:
     """Run a session until stopped, and write its run's folder.
 
+    prepare : makes the account of a live session; without it nothing private is opened
     stop : is given the event that ends it, inside the running loop (for signal handlers)
     for_s : end by itself after so many seconds of the machine
     raises what ended it, once the log is closed: ConfigError, DataError, StorageError, VenueError,
@@ -618,10 +626,12 @@ def run_session(
     async def main() -> None:
         ended = asyncio.Event()
         stop(ended)
-        made = _Loop(plan, attending, make_account, talk)
-        loop.append(made)
-        attending.posts(made.post)
-        await made.run(ended, for_s)
+        async with contextlib.AsyncExitStack() as stack:
+            make_account = await prepare(stack) if prepare is not None else None
+            made = _Loop(plan, attending, make_account, talk)
+            loop.append(made)
+            attending.posts(made.post)
+            await made.run(ended, for_s)
 
     failure: BaseException | None = None
     try:

@@ -29,7 +29,10 @@ FOUNDATION = frozenset(
     }
 )
 # The composition that the command line, notebooks and tests share; like cli/ it may join all.
-COMPOSITION = ("adapters.cli", "adapters.record", "adapters.replay")
+COMPOSITION = (
+    *("adapters.cli", "adapters.record", "adapters.replay", "adapters.runs", "adapters.sessions"),
+    *("adapters.attending", "adapters.live", "adapters.start", "adapters.trading"),
+)
 # Recordings and our own venue speak Kraken's language: they share its decoder, never its sockets.
 SPEAKS_KRAKEN = ("adapters.imports", "adapters.local_venue")
 SHARED_WORDS = tuple(

@@ -1,0 +1,245 @@
+"""How does a live session reach its account? Keys, the private line, and the last look before the wire.
+
+`prepare` asks the venue what must be known first (names of pairs, what the key may do) and gives the
+maker of the session's account. `Trading` is the gateway of the loop: before each frame it asks
+whether the account is still ours and no kill flag is set, hands the commands to the line, and tells
+the core what left and what did not. Left out: what the line and its settling do (adapters/kraken).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+
+from adapters.kraken.account import OrderState
+from adapters.kraken.account_line import AccountLine
+from adapters.kraken.gateway import ORDER_TYPES
+from adapters.kraken.gateway import Gateway as KrakenGateway
+from adapters.kraken.keys import Keys, read_keys
+from adapters.kraken.limits import TIERS
+from adapters.kraken.names import Names
+from adapters.kraken.nonce import NonceFile
+from adapters.kraken.private import PrivateSession
+from adapters.kraken.rest import Rest
+from adapters.kraken.settle import Patience, Settle
+from adapters.kraken.switch import Switch
+from adapters.lease import KillFlag, Lease
+from adapters.live import Account, MakeAccount, Prepare, Running
+from adapters.start import Ready
+from engine.commands import CANCEL, CANCEL_ALL
+from engine.core.orders import N_EXECUTIONS, ORDER_STATE_SUSPECT
+from engine.events import (
+    HEALTH,
+    HEALTH_LEASE,
+    MODE,
+    MODE_HALT,
+    REJECT_NOT_SENT,
+    WHO_ENGINE,
+    WHY_KILL,
+    WHY_SECOND_WRITER,
+    empty,
+)
+from engine.session.loop import NEVER, event, refused_rows, sent_rows
+
+LOOK_S: Final = 0.2  # between two looks at kill flag, lease and doubts of the core
+Say = Callable[[str, str], None]
+
+
+def prepare_trading(
+    ready: Ready, lease: Lease, say: Say, patience: Patience | None = None, seed: float = 0.5
+) -> Prepare:
+    """What `run_session` needs to trade: keys are read here and nowhere earlier.
+
+    say : (level, text) for people; patience : of settling, from the profile if None
+    """
+
+    async def prepare(stack: contextlib.AsyncExitStack) -> MakeAccount:
+        live = ready.plan.profile.live
+        keys = read_keys(live.keys)
+        nonces = NonceFile(ready.folder, keys.fingerprint, ready.plan.clock)
+
+        def nonce(_: Keys) -> int:
+            return nonces.draw()
+
+        rest = Rest(
+            ready.addresses.rest,
+            tier=TIERS[live.tier],
+            nonce=nonce,
+            keys=lambda: keys,
+            clock=ready.plan.clock,
+            ssl_context=ready.addresses.ssl,
+        )
+        await stack.enter_async_context(rest)
+        names = await rest.names()
+        times = patience or Patience(
+            deadline=int(live.deadline),
+            quarantine=int(live.quarantine),
+            every=int(live.reconcile_every),
+        )
+        return lambda running: Trading(running, ready, lease, rest, names, times, say, seed)
+
+    return prepare
+
+
+class Trading(Account):
+    """The account of one session, and the gateway of its loop."""
+
+    leaves_machine = True
+
+    def __init__(
+        self,
+        running: Running,
+        ready: Ready,
+        lease: Lease,
+        rest: Rest,
+        names: Names,
+        patience: Patience,
+        say: Say,
+        seed: float,
+    ) -> None:
+        self.gateway = self
+        self._running, self._lease, self._kill = running, lease, KillFlag(ready.folder)
+        self._say = say
+        live = ready.plan.profile.live
+        instruments = running.started.instruments
+        core = running.built.core
+        known_to = int(core.glob[0]["last_order_id"]) if running.left is not None else 0
+        self.session = PrivateSession(instruments, lambda: seed, quote=ready.plan.profile.run.quote)
+        self.kraken = KrakenGateway(
+            instruments,
+            self.session,
+            TIERS[live.tier],
+            deadline_ns=int(live.deadline),
+            used=lambda id: 0 < id <= known_to,
+        )
+        self.settle = Settle(
+            self.session.account,
+            names,
+            knows=self.kraken.knows,
+            offset=lambda: self.session.clock_offset,
+            patience=patience,
+            since_ns=int(core.glob[0]["now"]) or None if running.left is not None else None,
+        )
+        self.line = AccountLine(
+            self.session,
+            self.kraken,
+            rest,
+            self.settle,
+            running.post,
+            say=say,
+            switch=Switch(self.session, live.switch),
+            adopt=live.foreign == "adopt",
+            url=ready.addresses.private,
+            clock=ready.plan.clock,
+            ssl=ready.addresses.ssl,
+        )
+        self.line.remember(*remembered(core.orders))
+        self._told_lost = False
+        self._told_kill = ready.plan.killed
+        self.n_refused = 0
+
+    # --- the gateway of the loop ---
+
+    def carry(self, commands: np.ndarray, now: int) -> np.ndarray:
+        """Send what may leave; each command is answered by one row."""
+        if not self._lease.still_ours():
+            # Another process acts for the account: not one byte, not even a cancel.
+            return refused_rows(commands, now, REJECT_NOT_SENT)
+        if self._kill.is_set():
+            cancels = np.isin(commands["kind"], (CANCEL, CANCEL_ALL))
+            kept = refused_rows(commands[~cancels], now, REJECT_NOT_SENT)
+            return np.concatenate((kept, self._send(commands[cancels], now)))
+        return self._send(commands, now)
+
+    def _send(self, commands: np.ndarray, now: int) -> np.ndarray:
+        if not len(commands):
+            return empty(0)
+        done = self.line.carry(commands)
+        self.n_refused += len(done.rows)
+        for reason in done.reasons:
+            self._say("warning", f"not sent: {reason}")
+        rows = np.concatenate((sent_rows(commands[done.sent], now), done.rows))
+        # In the order of the commands, as the core decided them.
+        order = np.argsort(np.concatenate((np.flatnonzero(done.sent), np.flatnonzero(~done.sent))))
+        return rows[order]
+
+    def heard(self, rows: np.ndarray) -> None:
+        pass
+
+    def due(self, now: int) -> np.ndarray:
+        return empty(0)
+
+    def next_due(self) -> int:
+        return NEVER
+
+    # --- beside the loop ---
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """The private line until stopped, and a look now and then at who may act."""
+        running = asyncio.create_task(self.line.run())
+        looking = asyncio.create_task(self._look())
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait((running, stopping), return_when=asyncio.FIRST_COMPLETED)
+            self.line.stop()
+            await running
+        finally:
+            looking.cancel()
+            stopping.cancel()
+            await asyncio.gather(looking, stopping, return_exceptions=True)
+
+    async def _look(self) -> None:
+        suspected: set[int] = set()
+        while True:
+            await asyncio.sleep(LOOK_S)
+            self._look_at_lease()
+            orders = self._running.built.core.orders
+            doubtful = orders[(orders["state"] == ORDER_STATE_SUSPECT) & (orders["ts_done"] == 0)]
+            ids = set(doubtful["id"].tolist())
+            if fresh := ids - suspected:
+                self.line.suspect(sorted(fresh))
+            suspected = ids
+
+    def _look_at_lease(self) -> None:
+        if not self._told_lost and not self._lease.still_ours():
+            self._told_lost = True
+            self._running.post(event(HEALTH, 0, id=HEALTH_LEASE, aux=0))
+            self._halt(WHY_SECOND_WRITER)
+        if not self._told_kill and self._kill.is_set():
+            self._told_kill = True
+            self._halt(WHY_KILL)
+
+    def _halt(self, why: int) -> None:
+        self._running.post(event(MODE, 0, aux=MODE_HALT, id=WHO_ENGINE, qty=why))
+
+
+def remembered(orders: np.ndarray) -> tuple[list[OrderState], list[int]]:
+    """Orders that the core believes open, for the account feed, and the fills that it has applied."""
+    open_: list[OrderState] = []
+    executions: list[int] = []
+    for order in orders[orders["id"] > 0]:
+        n = min(int(order["n_executions"]), N_EXECUTIONS)
+        executions += order["executions"][:n].tolist()
+        if order["ts_done"] > 0:
+            continue
+        filled = int(order["filled"])
+        open_.append(
+            OrderState(
+                "",
+                int(order["id"]),
+                int(order["sym"]),
+                int(order["side"]),
+                ORDER_TYPES.get(int(order["type"]), "limit"),
+                qty=int(order["qty"]),
+                price=int(order["price"]),
+                trigger=int(order["trigger"]),
+                filled=filled,
+                told=filled,
+                status="new",
+            )
+        )
+    return open_, executions
