@@ -8,8 +8,9 @@ log (follow.py), the transaction (store.py).
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -145,8 +146,9 @@ class Pending:
         self.seq_to = seq_after
         self.n_rows = 0
         self.n_dropped = 0
-        self._events: list[np.ndarray] = []
-        self._tables: dict[str, list[TableRows]] = {name: [] for name in RUN_TABLES}
+        # Taken from the front and added at the end, so that a long line costs no more than a short.
+        self._events: deque[np.ndarray] = deque()
+        self._tables: dict[str, deque[TableRows]] = {name: deque() for name in RUN_TABLES}
         self.counts = dict.fromkeys(RUN_TABLES, 0)  # rows given so far, by table
         self.starts = dict.fromkeys(RUN_TABLES, 0)  # the first that is still here
 
@@ -193,10 +195,15 @@ class Pending:
 
     def take(self, n_max: int) -> Batch | None:
         """The oldest rows, at most about n_max of each kind; they stay until `drop`."""
-        events = np.concatenate(self._events) if self._events else NO_EVENTS
+        n, some = 0, []
+        for part in self._events:
+            some.append(part)
+            n += len(part)
+            if n >= n_max:
+                break
+        events = np.concatenate(some) if some else NO_EVENTS
         seq_to = self.seq_to
-        if len(events) > n_max:
-            events = events[:n_max]
+        if len(some) < len(self._events):
             seq_to = int(events["seq"][-1])
         n_open = n_open_command(events)
         if n_open:
@@ -205,14 +212,14 @@ class Pending:
             events = events[:-n_open]
         tables = {}
         for name, parts in self._tables.items():
-            if parts:
-                n, some = 0, []
-                for part in parts:
-                    some.append(part)
-                    n += len(part.rows)
-                    if n >= n_max:
-                        break
-                tables[name] = join(some)
+            n, taken = 0, []
+            for each in parts:
+                taken.append(each)
+                n += len(each.rows)
+                if n >= n_max:
+                    break
+            if taken:
+                tables[name] = join(taken)
         if seq_to == self.seq_after and not tables:
             return None
         return Batch(self.seq_after, seq_to, events, tables)
@@ -221,16 +228,20 @@ class Pending:
         """Forget what the database has."""
         if head.seq_to > self.seq_after:
             self.seq_after = min(head.seq_to, self.seq_to)
-            kept = [each[each["seq"] > head.seq_to] for each in self._events]
-            self._events = [each for each in kept if len(each)]
+            while self._events and int(self._events[0]["seq"][0]) <= head.seq_to:
+                first = self._events.popleft()
+                rest = first[first["seq"] > head.seq_to]
+                self.n_rows -= len(first) - len(rest)
+                if len(rest):
+                    self._events.appendleft(rest)
         for name, parts in self._tables.items():
             have = head.rows.get(name, 0)
-            if have > self.starts[name]:
-                self.starts[name] = min(have, self.counts[name])
-                self._tables[name] = [each.after(have) for each in parts if each.stop > have]
-        self.n_rows = sum(map(len, self._events)) + sum(
-            len(each.rows) for parts in self._tables.values() for each in parts
-        )
-
-    def facts(self) -> dict[str, Any]:
-        return {"rows": self.n_rows, "seq_after": self.seq_after, "seq_to": self.seq_to}
+            if have <= self.starts[name]:
+                continue
+            self.starts[name] = min(have, self.counts[name])
+            while parts and parts[0].start < have:
+                part = parts.popleft()
+                left = part.after(have)
+                self.n_rows -= len(part.rows) - len(left.rows)
+                if part.stop > have:
+                    parts.appendleft(left)

@@ -99,7 +99,7 @@ class Mirror:
         self._is_open = False
         self._ended = False  # for good: nothing is taken any more
         self._closing = False
-        self._n_waiting = 0
+        self._wanted: list[int] = []  # events that somebody waits for
         self._work = asyncio.Event()
         self._moved = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -108,7 +108,7 @@ class Mirror:
 
     def events(self, rows: np.ndarray) -> None:
         """Take EVENT rows, numbered, right after they were appended to the log."""
-        if not self._ended and self._pending.add_events(rows):
+        if not self._ended and (self._pending.add_events(rows) or self._wanted):
             self._work.set()
 
     def rows(self, table: str, rows: np.ndarray) -> None:
@@ -122,7 +122,7 @@ class Mirror:
         raises Trouble (StorageError and its kin) at the deadline, or at once where the mirror has
         stopped: the order that waits for it is not sent
         """
-        self._n_waiting += 1
+        self._wanted.append(seq)
         self._work.set()
         try:
             async with asyncio.timeout(timeout_s):
@@ -139,7 +139,7 @@ class Mirror:
                 WARN,
             ) from None
         finally:
-            self._n_waiting -= 1
+            self._wanted.remove(seq)
 
     def status(self) -> Status:
         lag = max(0, self._pending.seq_to - self.head.seq_to)
@@ -218,20 +218,26 @@ class Mirror:
         each = self.settings
         return each.acquire_s + each.connect_s + 10 * each.statement_s
 
+    @property
+    def _is_urgent(self) -> bool:
+        """Somebody waits for events that are here and not in the database."""
+        done = self.head.seq_to
+        return self._pending.seq_to > done and any(seq > done for seq in self._wanted)
+
     async def _something_to_do(self) -> bool:
         """Wait for rows, for somebody who waits, or for the next sign of life; False at the end."""
-        if not (self._closing or self._pending.n_rows or self._n_waiting):
+        if not (self._closing or self._pending.n_rows or self._is_urgent):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self.settings.progress_s):
                     await self._work.wait()
-        if not (self._closing or self._n_waiting):
+        if not (self._closing or self._is_urgent):
             # Gather a little, unless somebody comes who waits.
             self._work.clear()
             loop = asyncio.get_running_loop()
             until = loop.time() + self.settings.flush_s
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(until):
-                    while not (self._closing or self._n_waiting):
+                    while not (self._closing or self._is_urgent):
                         await self._work.wait()
                         self._work.clear()
         self._work.clear()
@@ -247,9 +253,6 @@ class Mirror:
                 await self._write(batch)
             except Hole as hole:
                 await self._fill(hole)
-        elif self._n_waiting:
-            # They wait for events that nobody has given yet.
-            await asyncio.sleep(self.settings.retry_s)
         if self._pending.n_rows == 0 and not self.tables_behind:
             self._say(Notice(MIRROR_OK, INFO, f"the mirror has events up to {self.head.seq_to}."))
 
@@ -300,6 +303,9 @@ class Mirror:
     def _adopt(self, head: Head) -> None:
         self.head = head
         self._pending.drop(head)
+        starts = self._pending.starts
+        if all(head.rows.get(name, 0) >= starts[name] for name in self.tables_behind):
+            self.tables_behind = ()  # nothing was, or a rebuild beside us has made them
         self._moved_on()
 
     def _moved_on(self) -> None:

@@ -60,7 +60,7 @@ class Settings:
     retry_s: float = 0.1
     retry_max_s: float = 5.0
     rows_max: int = 200_000
-    batch_rows: int = 5_000
+    batch_rows: int = 500
     pool_size: int = 2
 
     def __post_init__(self) -> None:

@@ -7,6 +7,7 @@ adds nothing, and no transaction can leave a hole. Left out: when and how often 
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import dataclass
 from typing import Any, Final
@@ -30,6 +31,8 @@ from engine.errors import DataError
 from engine.events import ORDER_COMMAND
 from engine.flow.segment import SegmentHeader
 from engine.reports.columns import Frame
+
+ROWS_IN_THREAD: Final = 100  # above that the loop of a session is not held up by making values
 
 _LOCK: Final = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))"
 _HEAD: Final = """
@@ -176,7 +179,11 @@ async def write_batch(
         rest = batch.after(head)
         if batch.is_done(head):
             return head, True
-        for table, cells in cells_of_batch(rest, log.frame).items():
+        if rest.n_rows > ROWS_IN_THREAD:
+            made = await asyncio.to_thread(cells_of_batch, rest, log.frame)
+        else:
+            made = cells_of_batch(rest, log.frame)
+        for table, cells in made.items():
             await connection.execute(INSERTS[table], log.log_id, *cells)
         after = rest.next_head(head)
         await connection.execute(

@@ -176,6 +176,23 @@ def _order_reasons(rows: np.ndarray, frame: Frame) -> list[Any]:
     return [names.get(cause, {}).get(reason) for cause, reason in pairs]
 
 
+def _assets(rows: np.ndarray, frame: Frame) -> list[Any]:
+    bases = [each.base for each in frame.instruments]
+    quote = frame.instruments[0].quote if bases else None
+    return [quote if sym == NO_SYMBOL else bases[sym] for sym in rows["sym"].tolist()]
+
+
+def _amounts(name: str) -> Cells:
+    """Lots of a coin or money of the quote currency, as `sym` says."""
+
+    def cells(rows: np.ndarray, frame: Frame) -> list[Any]:
+        sizes = [each.qty_increment for each in frame.instruments]
+        pairs = zip(rows["sym"].tolist(), rows[name].tolist(), strict=True)
+        return [from_money(n) if sym == NO_SYMBOL else n * sizes[sym] for sym, n in pairs]
+
+    return cells
+
+
 # NaN stands above every number in PostgreSQL's order, so a bound refuses it, and infinities too.
 def _finite(name: str) -> str:
     return f"{name} > -1e30 AND {name} < 1e30"
@@ -222,7 +239,13 @@ def _recorded(table: str) -> list[MirrorColumn]:
             check = "side IN (-1, 0, 1)"
         columns.append(MirrorColumn(name, "bigint", check, _integers(each.name)))
     made = [_companion(rule) for rule in companions(table)]
-    return columns + [each for each in made if each is not None]
+    columns += [each for each in made if each is not None]
+    if table == "balances":
+        columns.append(MirrorColumn("asset", "text", "", _assets))
+        for source in ("told", "own", "foreign_part", "difference"):
+            name = f"{source}_amount"
+            columns.append(MirrorColumn(name, "numeric", _finite(name), _amounts(source)))
+    return columns
 
 
 # --- events ------------------------------------------------------------------------------------
@@ -241,56 +264,59 @@ OPERATOR_NAMES: Final = codes(events, "OPERATOR_")
 HEALTH_NAMES: Final = codes(events, "HEALTH_")
 
 
-def _is_foreign(row: np.void) -> bool:
-    return bool(row["kind"] == HEALTH and row["id"] == events.HEALTH_FOREIGN)
+# Values of Python, column by column: a field of a numpy record costs ten times as much.
+
+
+def _of(rows: np.ndarray, *names: str) -> Any:
+    return zip(*(rows[name].tolist() for name in names), strict=True)
 
 
 def _event_price(rows: np.ndarray, frame: Frame) -> list[Any]:
-    table = frame.instruments
+    sizes = [each.price_increment for each in frame.instruments]
     return [
-        table[int(row["sym"])].price(row["price"])
-        if row["sym"] >= 0
-        and row["price"] != 0
-        and (row["kind"] in _WITH_PRICE or _is_foreign(row))
+        price * sizes[sym]
+        if sym >= 0
+        and price != 0
+        and (kind in _WITH_PRICE or (kind == HEALTH and key == events.HEALTH_FOREIGN))
         else None
-        for row in rows
+        for kind, sym, price, key in _of(rows, "kind", "sym", "price", "id")
     ]
 
 
 def _event_qty(rows: np.ndarray, frame: Frame) -> list[Any]:
-    table = frame.instruments
+    sizes = [each.qty_increment for each in frame.instruments]
     return [
-        table[int(row["sym"])].qty(row["qty"])
-        if row["sym"] >= 0 and (row["kind"] in (*_WITH_QTY, BALANCE) or _is_foreign(row))
+        qty * sizes[sym]
+        if sym >= 0
+        and (
+            kind in _WITH_QTY
+            or kind == BALANCE
+            or (kind == HEALTH and key == events.HEALTH_FOREIGN)
+        )
         else None
-        for row in rows
+        for kind, sym, qty, key in _of(rows, "kind", "sym", "qty", "id")
     ]
 
 
 def _event_money(rows: np.ndarray, frame: Frame) -> list[Any]:
     return [
-        from_money(row["qty"])
-        if row["kind"] == events.ORDER_FEE or (row["kind"] == BALANCE and row["sym"] == NO_SYMBOL)
+        from_money(qty)
+        if kind == events.ORDER_FEE or (kind == BALANCE and sym == NO_SYMBOL)
         else None
-        for row in rows
+        for kind, sym, qty in _of(rows, "kind", "sym", "qty")
     ]
 
 
 def _event_asset(rows: np.ndarray, frame: Frame) -> list[Any]:
-    table = frame.instruments
-    quote = table[0].quote if len(table) else None
+    bases = [each.base for each in frame.instruments]
+    quotes = [each.quote for each in frame.instruments]
     return [
-        None
-        if row["kind"] != BALANCE
-        else quote
-        if row["sym"] == NO_SYMBOL
-        else table[int(row["sym"])].base
-        for row in rows
+        None if kind != BALANCE else quotes[0] if sym == NO_SYMBOL else bases[sym]
+        for kind, sym in _of(rows, "kind", "sym")
     ]
 
 
-def _event_code(row: np.void) -> str | None:
-    kind, aux, key = int(row["kind"]), int(row["aux"]), int(row["id"])
+def _event_code(kind: int, key: int, aux: int) -> str | None:
     if kind in _REJECTS:
         return REJECT_NAMES.get(aux)
     if kind == events.ORDER_CANCELED:
@@ -306,8 +332,15 @@ def _event_code(row: np.void) -> str | None:
     return None
 
 
-def _event_why(row: np.void) -> str | None:
-    return events.WHY_NAMES.get(int(row["qty"])) if row["kind"] == MODE else None
+def _event_codes(rows: np.ndarray, frame: Frame) -> list[Any]:
+    return [_event_code(*each) for each in _of(rows, "kind", "id", "aux")]
+
+
+def _event_whys(rows: np.ndarray, frame: Frame) -> list[Any]:
+    return [
+        events.WHY_NAMES.get(qty) if kind == MODE else None
+        for kind, qty in _of(rows, "kind", "qty")
+    ]
 
 
 def _event_columns() -> list[MirrorColumn]:
@@ -331,10 +364,8 @@ def _event_columns() -> list[MirrorColumn]:
         MirrorColumn("qty_base", "numeric", _finite("qty_base"), _event_qty),
         MirrorColumn("money_quote", "numeric", _finite("money_quote"), _event_money),
         MirrorColumn("asset", "text", "", _event_asset),
-        MirrorColumn(
-            "code_name", "text", "", lambda rows, frame: [_event_code(row) for row in rows]
-        ),
-        MirrorColumn("why_name", "text", "", lambda rows, frame: [_event_why(row) for row in rows]),
+        MirrorColumn("code_name", "text", "", _event_codes),
+        MirrorColumn("why_name", "text", "", _event_whys),
     ]
 
 

@@ -134,6 +134,8 @@ class Story:
         if sync:
             self.writer.sync()
         tables = {"orders": self._orders(n, sym, ts, price, qty), "decisions": self._decisions(n)}
+        if n % 4 == 0:
+            tables["balances"] = self._balances(n, sym, ts, qty)
         if n % 5:
             tables["fills"] = self._fill(n, sym, ts, price, qty)
         for name, rows in tables.items():
@@ -147,6 +149,12 @@ class Story:
         rows["id"], rows["sym"], rows["side"], rows["type"] = n, sym, BUY, LIMIT
         rows["price"], rows["qty"], rows["role"] = price, qty, ROLE_ENTRY
         rows["state"], rows["cause"] = [2, 6], [101, ORDER_FILLED]
+        return rows
+
+    def _balances(self, n: int, sym: int, ts: int, qty: int) -> np.ndarray:
+        rows = np.zeros(2, table_dtype("balances"))
+        rows["ts"], rows["sym"] = ts + 4, [-1, sym]
+        rows["told"] = rows["own"] = [1_000_000_000_000 - n, qty]
         return rows
 
     def _decisions(self, n: int) -> np.ndarray:

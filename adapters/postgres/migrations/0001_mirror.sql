@@ -240,6 +240,26 @@ CREATE TABLE realized (
     PRIMARY KEY (log_id, row_n)
 );
 
+CREATE TABLE balances (
+    log_id text NOT NULL REFERENCES logs ON DELETE CASCADE,
+    row_n bigint NOT NULL CHECK (row_n >= 0),
+    seq bigint NOT NULL CHECK (seq >= 0),
+    ts bigint NOT NULL CHECK (ts > 0 AND ts < 4611686018427387904),
+    sym bigint NOT NULL,
+    told bigint NOT NULL,
+    own bigint NOT NULL,
+    foreign_part bigint NOT NULL,
+    difference bigint NOT NULL,
+    time timestamp with time zone GENERATED ALWAYS AS ((timestamp '1970-01-01' + (nullif(ts, 0) / 1000) * interval '1 microsecond') AT TIME ZONE 'UTC') STORED,
+    symbol text,
+    asset text,
+    told_amount numeric CHECK (told_amount > -1e30 AND told_amount < 1e30),
+    own_amount numeric CHECK (own_amount > -1e30 AND own_amount < 1e30),
+    foreign_part_amount numeric CHECK (foreign_part_amount > -1e30 AND foreign_part_amount < 1e30),
+    difference_amount numeric CHECK (difference_amount > -1e30 AND difference_amount < 1e30),
+    PRIMARY KEY (log_id, row_n)
+);
+
 CREATE TABLE decisions (
     log_id text NOT NULL REFERENCES logs ON DELETE CASCADE,
     row_n bigint NOT NULL CHECK (row_n >= 0),
@@ -315,6 +335,46 @@ CREATE TABLE decisions (
     expansion_name text,
     ignition_name text,
     fill_method_name text,
+    PRIMARY KEY (log_id, row_n)
+);
+
+CREATE TABLE recoveries (
+    log_id text NOT NULL REFERENCES logs ON DELETE CASCADE,
+    row_n bigint NOT NULL CHECK (row_n >= 0),
+    seq bigint NOT NULL CHECK (seq >= 0),
+    ts bigint NOT NULL CHECK (ts > 0 AND ts < 4611686018427387904),
+    sym bigint NOT NULL,
+    recovery bigint NOT NULL,
+    order_id bigint NOT NULL,
+    value bigint NOT NULL,
+    expected bigint NOT NULL,
+    state_before bigint NOT NULL,
+    state bigint NOT NULL,
+    time timestamp with time zone GENERATED ALWAYS AS ((timestamp '1970-01-01' + (nullif(ts, 0) / 1000) * interval '1 microsecond') AT TIME ZONE 'UTC') STORED,
+    symbol text,
+    recovery_name text,
+    state_before_name text,
+    state_name text,
+    PRIMARY KEY (log_id, row_n)
+);
+
+CREATE TABLE modes (
+    log_id text NOT NULL REFERENCES logs ON DELETE CASCADE,
+    row_n bigint NOT NULL CHECK (row_n >= 0),
+    seq bigint NOT NULL CHECK (seq >= 0),
+    ts bigint NOT NULL CHECK (ts > 0 AND ts < 4611686018427387904),
+    mode_before bigint NOT NULL,
+    mode bigint NOT NULL,
+    asked bigint NOT NULL,
+    who bigint NOT NULL,
+    why bigint NOT NULL,
+    accepted bigint NOT NULL,
+    time timestamp with time zone GENERATED ALWAYS AS ((timestamp '1970-01-01' + (nullif(ts, 0) / 1000) * interval '1 microsecond') AT TIME ZONE 'UTC') STORED,
+    mode_before_name text,
+    mode_name text,
+    asked_name text,
+    who_name text,
+    why_name text,
     PRIMARY KEY (log_id, row_n)
 );
 
