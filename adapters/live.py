@@ -16,7 +16,7 @@ import random
 import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -26,7 +26,7 @@ from adapters.attending import Attending, no_attending
 from adapters.kraken.capture import Capture, CaptureConfig, Lineage
 from adapters.kraken.keeper import Frame, Part
 from adapters.kraken.live import Hosts, Hub
-from adapters.kraken.phases import SECOND
+from adapters.kraken.phases import SECOND, Limits
 from adapters.runs import new_folder, table_sink, write_json
 from adapters.sessions import (
     FINAL,
@@ -111,6 +111,12 @@ class Plan:
     previous: Path | None = None
     killed: bool = False
     seed: int | None = None
+
+    @property
+    def limits(self) -> Limits:
+        """When a connection counts as silent: heartbeats come by the machine's clock."""
+        usual = Limits()
+        return replace(usual, silence=int(usual.silence * max(self.clock.speed, 1.0)))
 
     @property
     def config_hash(self) -> str:
@@ -446,6 +452,7 @@ class _Loop:
             name=plan.profile.run.name,
             quote=plan.profile.run.quote,
             part_ns=FOREVER_NS,
+            limits=plan.limits,
         )
         self.capture = Capture(
             config, _Feed(self), random.Random(plan.seed).random, Lineage(config.name)

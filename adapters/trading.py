@@ -108,7 +108,12 @@ class Trading(Account):
         instruments = running.started.instruments
         core = running.built.core
         known_to = int(core.glob[0]["last_order_id"]) if running.left is not None else 0
-        self.session = PrivateSession(instruments, lambda: seed, quote=ready.plan.profile.run.quote)
+        self.session = PrivateSession(
+            instruments,
+            lambda: seed,
+            quote=ready.plan.profile.run.quote,
+            limits=ready.plan.limits,
+        )
         self.kraken = KrakenGateway(
             instruments,
             self.session,
