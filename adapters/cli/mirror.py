@@ -12,7 +12,7 @@ import typer
 
 from adapters.cli.options import RUNS, JsonFlag, RunsFolder
 from adapters.cli.output import say, write_json, write_pairs, write_table
-from engine.errors import DataError
+from engine.errors import DataError, MismatchError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -166,9 +166,10 @@ def rebuild(
     ] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Add what the mirror lacks of a run, from its log and tables, then compare all of it.
+    """Add what the mirror lacks of a run, from its log, then compare all of it.
 
-    Deletes and changes nothing; may run beside a session. Leaves with 4 where the database is
+    The tables of a run that ended are read; those of one that did not are made by a fresh core from
+    the log. Deletes and changes nothing; may run beside a session. Leaves with 4 where the database is
     ahead of the log, 5 where a row is not the log's. Example: kapitaalbot mirror rebuild latest
     """
     from adapters.postgres.rebuild import rebuild as fill
@@ -192,7 +193,7 @@ def rebuild(
         return
     say(f"log {done.log_id}: mirrored up to event {done.after} of {done.log_end}.")
     if not done.tables:
-        say("the run has no tables (it did not end): only events and commands were filled.")
+        say("this is a log without its session: only events and commands were filled.")
     write_table(
         ("table", "rows", "compared"),
         [(name, n, done.audited.get(name, 0)) for name, n in sorted(done.rows.items())],
@@ -217,7 +218,9 @@ def run_sources(
         if is_log(folder):
             return folder, None, None
         if is_log(folder / "log") and not (folder / MANIFEST_NAME).is_file():
-            return folder / "log", None, None
+            if not (folder / "session.json").is_file():
+                return folder / "log", None, None
+            return folder / "log", lambda folder=folder: replayed(folder), None  # type: ignore[misc]
     folder = find_run(run, runs)
     if not is_log(folder / "log"):
         raise DataError(
@@ -244,3 +247,69 @@ def tables_of(folder: Path) -> Iterator[tuple[int, str, np.ndarray]]:
         if path.is_file():
             rows, _ = read_table(path)
             yield follower.seq_to, table, rows.astype(ROW_TYPES[table], copy=False)
+
+
+def replayed(folder: Path) -> Iterator[tuple[int, str, np.ndarray]]:
+    """The mirrored rows of a session that has not ended, made by a fresh core from its log.
+
+    The core runs in a thread of its own and waits for whoever reads, so that few rows are held.
+    """
+    import queue
+    import threading
+
+    from adapters.postgres.tables import RUN_TABLES
+    from adapters.sessions import open_session
+    from engine.flow.log import LogReader
+    from engine.flow.recorder import Recorder
+    from engine.session.verify import follow_log
+
+    built = open_session(folder)
+    built.started.must_fit()
+    line: queue.Queue[tuple[int, str, np.ndarray] | BaseException | None] = queue.Queue(64)
+    left = threading.Event()
+    seq = -1
+
+    def put(item: tuple[int, str, np.ndarray] | BaseException | None) -> None:
+        while not left.is_set():
+            try:
+                return line.put(item, timeout=0.1)
+            except queue.Full:
+                continue
+
+    def observe(table: str, rows: np.ndarray) -> None:
+        if table in RUN_TABLES:
+            put((seq, table, rows.copy()))
+
+    def batches() -> Iterator[np.ndarray]:
+        nonlocal seq
+        for rows in LogReader(folder / "log", tail="stop"):
+            if left.is_set():
+                return
+            seq = int(rows["seq"][-1])
+            yield rows
+
+    def work() -> None:
+        try:
+            recorder = Recorder(observe=observe)
+            found = follow_log(built.core, batches(), recorder, torn=True)
+            if found.difference is not None and not left.is_set():
+                text = found.difference.text(built.started.instruments.symbols)
+                raise MismatchError(
+                    f"the log of {folder.name} does not replay: {text}",
+                    "`kapitaalbot run verify` shows the same; report it.",
+                )
+            recorder.drain(built.core)
+            put(None)
+        except BaseException as error:  # told to the reader, who raises it
+            put(error)
+
+    thread = threading.Thread(target=work, name="replay", daemon=True)
+    thread.start()
+    try:
+        while (item := line.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:
+        left.set()
+        thread.join()

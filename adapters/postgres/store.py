@@ -21,6 +21,7 @@ from adapters.postgres.tables import (
     COMMANDS,
     EVENTS,
     INSERTS,
+    KEYS,
     SELECTS,
     cells_of,
     command_cells,
@@ -66,7 +67,10 @@ _RIGHTS: Final = """
 _HEADS: Final = """
     SELECT log_id, batch, seq_to, rows_to, committed FROM progress ORDER BY committed DESC LIMIT 100
 """
-_COUNTS: Final = {table: f"SELECT count(*) FROM {table} WHERE log_id = $1" for table in COLUMNS}
+_COUNTS: Final = {
+    table: f"SELECT count(*) FROM {table} WHERE log_id = $1 AND {KEYS[table][0]} < $2"
+    for table in COLUMNS
+}
 
 
 @dataclass(frozen=True)
@@ -197,10 +201,13 @@ async def read_table(connection: Any, log: Log, table: str, first: int, n: int) 
     return list(await connection.fetch(SELECTS[table], log.log_id, first, n))
 
 
-async def read_counts(connection: Any, log_id: str) -> dict[str, int]:
-    """Rows of each table."""
+async def read_counts(
+    connection: Any, log_id: str, ends: dict[str, int] | None = None
+) -> dict[str, int]:
+    """Rows of each table; with `ends`, those below that key."""
+    below = {table: (1 << 62) if ends is None else ends.get(table, 0) for table in COLUMNS}
     return {
-        table: int(await connection.fetchval(statement, log_id))
+        table: int(await connection.fetchval(statement, log_id, below[table]))
         for table, statement in _COUNTS.items()
     }
 
