@@ -364,6 +364,8 @@ async def serve(
     try:
         yield venue
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        while not task.done():
+            # More than once: wait_for swallows a cancel that comes together with what it waits for.
+            task.cancel()
+            await asyncio.wait({task}, timeout=0.1)
         await venue.close()
