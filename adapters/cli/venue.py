@@ -258,7 +258,13 @@ def read_keys(path: Path | None) -> list[ApiKey]:
     try:
         tables = tomllib.loads(path.read_text()).get("key", [])
         keys = [
-            ApiKey(str(each["key"]), str(each["secret"]), frozenset(each.get("rights", RIGHTS)))
+            ApiKey(
+                str(each["key"]),
+                str(each["secret"]),
+                frozenset(each.get("rights", RIGHTS)),
+                addresses=tuple(map(str, each.get("addresses", ()))),
+                account=str(each.get("account", "")),
+            )
             for each in tables
         ]
     except (tomllib.TOMLDecodeError, KeyError, TypeError, AttributeError) as error:

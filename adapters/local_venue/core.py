@@ -369,11 +369,11 @@ class Core:
 
     def client(self, key: ApiKey) -> Client:
         """The account of a key; it begins when it is first used."""
-        if key.key not in self.clients:
+        if key.owner not in self.clients:
             account = Account(key, self.market, self.options, self.now)
-            self.clients[key.key] = Client(self, account)
+            self.clients[key.owner] = Client(self, account)
         self.held = False
-        return self.clients[key.key]
+        return self.clients[key.owner]
 
     # ---- frames ----
 

@@ -20,6 +20,16 @@ from adapters.local_venue.text import NS_PER_S
 
 TOKEN_LIFE_S: Final = 900
 RIGHTS: Final = ("websockets", "query", "trade", "cancel")
+# As GetApiKeyInfo names them; the last three open nothing here, they are only shown.
+PERMISSIONS: Final[dict[str, tuple[str, ...]]] = {
+    "websockets": ("access-websockets",),
+    "query": ("query-funds", "query-open-trades", "query-closed-trades", "query-ledger"),
+    "trade": ("modify-trades",),
+    "cancel": ("close-trades",),
+    "withdraw": ("withdraw-funds",),
+    "deposit": ("add-funds",),
+    "earn": ("earn-funds",),
+}
 
 # The published example of Kraken's documentation: known to everybody, worth nothing.
 DEMO_KEY: Final = "demo-key-of-the-local-venue"
@@ -30,12 +40,24 @@ DEMO_SECRET: Final = (
 
 @dataclass(frozen=True)
 class ApiKey:
-    """One key and the account that it opens; rights are names of RIGHTS."""
+    """One key and the account that it opens; rights are names of PERMISSIONS.
+
+    account : keys of the same name share one; without one each key has its own
+    valid_until : unix second, 0 for never; addresses : that may use it, only shown
+    """
 
     key: str = DEMO_KEY
     secret: str = field(default=DEMO_SECRET, repr=False)
     rights: frozenset[str] = frozenset(RIGHTS)
     nonce_window: int = 0  # how far below the highest a nonce may be, in the nonce's own unit
+    valid_until: int = 0
+    addresses: tuple[str, ...] = ()
+    account: str = ""
+
+    @property
+    def owner(self) -> str:
+        """What the account goes by."""
+        return self.account or self.key
 
 
 def signature(secret: str, path: str, nonce: str, body: bytes) -> str:

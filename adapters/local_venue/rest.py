@@ -20,7 +20,7 @@ from adapters.local_venue import encode
 from adapters.local_venue.account import Order
 from adapters.local_venue.desk import Change, Wish
 from adapters.local_venue.encode import COST_PRECISION, FIAT, Raw, asset_precision
-from adapters.local_venue.keys import TOKEN_LIFE_S, ApiKey
+from adapters.local_venue.keys import PERMISSIONS, TOKEN_LIFE_S, ApiKey
 from adapters.local_venue.market import MINUTE_NS, PairMarket
 from adapters.local_venue.options import OHLC_INTERVALS
 from adapters.local_venue.private import Client
@@ -49,6 +49,7 @@ OHLC_ROWS: Final = 720
 UNKNOWN_METHOD: Final = "EGeneral:Unknown method"
 UNKNOWN_PAIR: Final = "EQuery:Unknown asset pair"
 _RIGHT_OF: Final = {
+    "GetApiKeyInfo": "",
     "GetWebSocketsToken": "websockets",
     "AddOrder": "trade", "AddOrderBatch": "trade", "AmendOrder": "trade", "EditOrder": "trade",
     "CancelOrder": "cancel", "CancelOrderBatch": "cancel", "CancelAll": "cancel",
@@ -153,15 +154,17 @@ class Rest:
         )
         if isinstance(key, str):
             raise RestError(key)
-        if name != "GetWebSocketsToken" and name not in self._private:
+        if name not in ("GetWebSocketsToken", "GetApiKeyInfo") and name not in self._private:
             raise RestError(UNKNOWN_METHOD)
         right = _RIGHT_OF.get(name, "query")
-        if right not in key.rights and not (right == "cancel" and "trade" in key.rights):
+        if right and right not in key.rights and not (right == "cancel" and "trade" in key.rights):
             raise RestError("EGeneral:Permission denied")
         self._charge(key, name)
         if name == "GetWebSocketsToken":
             token = self.core.keyring.issue(key, self.core.wall)
             return {"token": token, "expires": TOKEN_LIFE_S}
+        if name == "GetApiKeyInfo":
+            return _key_info(key, nonce, self.core.shown // NS_PER_S)
         client = self.core.client(key)
         client.account.flush()
         client.settle()
@@ -665,6 +668,26 @@ class Rest:
             raise RestError(f"{INVALID}:timeout")
         now, fires = client.desk.cancel_after(timeout, self.core.now)
         return {"currentTime": stamp(now, 0), "triggerTime": stamp(fires, 0) if fires else "0"}
+
+
+def _key_info(key: ApiKey, nonce: str, now_s: int) -> dict[str, Any]:
+    """What Kraken says about the key of a request; the numbers are texts."""
+    names = (each for right in PERMISSIONS if right in key.rights for each in PERMISSIONS[right])
+    return {
+        "apiKeyName": "local",
+        "apiKey": key.key,
+        "nonce": nonce,
+        "nonceWindow": key.nonce_window,
+        "permissions": list(names),
+        "iban": "",
+        "validUntil": str(key.valid_until),
+        "queryFrom": "0",
+        "queryTo": "0",
+        "createdTime": "0",
+        "modifiedTime": "0",
+        "ipAllowlist": list(key.addresses),
+        "lastUsed": str(now_s),
+    }
 
 
 def _body_fields(headers: Mapping[str, str], body: bytes) -> dict[str, Any] | None:
