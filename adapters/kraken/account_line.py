@@ -19,6 +19,7 @@ import numpy as np
 
 from adapters.kraken.account import OrderState
 from adapters.kraken.errors import RefusedByVenueError
+from adapters.kraken.fees_feed import FeesFeed
 from adapters.kraken.gateway import Carried, Gateway
 from adapters.kraken.orders import order_key
 from adapters.kraken.phases import SECOND, Step
@@ -70,13 +71,14 @@ class AccountLine:
         *,
         say: Say = lambda level, text: None,
         switch: Switch | None = None,
+        fees: FeesFeed | None = None,
         adopt: bool = False,
         url: str = PRIVATE_URL,
         clock: Clock | None = None,
         ssl: ssl_module.SSLContext | None = None,
     ) -> None:
         self.session, self.gateway, self.settle = session, gateway, settle
-        self.switch = switch
+        self.switch, self.fees = switch, fees
         self._rest, self._take, self._say, self._adopt = rest, take, say, adopt
         self._clock = clock or WallClock()
 
@@ -174,6 +176,8 @@ class AccountLine:
     def _hand(self, rows: np.ndarray, now: int) -> None:
         if len(rows):
             rows["ts"] = now
+            if self.fees is not None:
+                self.fees.observe(rows)
             self._take(rows)
 
     def _without_strangers(self, rows: np.ndarray) -> np.ndarray:
@@ -221,6 +225,8 @@ class AccountLine:
             while not self._stopped.is_set():
                 if self.settle.due(self.line.stamp()):
                     await self._pass()
+                if self.fees is not None and self.fees.due(self.line.stamp()):
+                    await self._read_fees(self.fees)
                 await asyncio.sleep(LOOK_S)
         except Exception as error:
             # The stream ends with it, and raises what ended it.
@@ -248,6 +254,19 @@ class AccountLine:
         if self.settle.resync:
             self.settle.resync = False
             self.line.resync()
+
+    async def _read_fees(self, fees: FeesFeed) -> None:
+        """What trading costs us now; without an answer the last rates stay."""
+        name, params = fees.ask
+        try:
+            rows = fees.take(await self._rest.call(name, **params), self.line.stamp())
+        except SecretError:
+            raise
+        except (VenueError, DataError) as error:
+            fees.failed(self.line.stamp())
+            self._say("warning", f"fees: {error.message}")
+            return
+        self._hand(rows, self.line.stamp())
 
     async def _read(self, name: str, params: dict[str, Any]) -> Any:
         try:

@@ -18,6 +18,7 @@ import numpy as np
 
 from adapters.kraken.account import OrderState, cl_ord_id_of
 from adapters.kraken.account_line import AccountLine
+from adapters.kraken.fees_feed import FeesFeed
 from adapters.kraken.gateway import Gateway
 from adapters.kraken.limits import Tier
 from adapters.kraken.orders import order_key
@@ -65,6 +66,7 @@ class Account:
         adopt: bool = False,
         last_id: int = 0,
         since_ns: int | None = None,
+        fees: bool = False,
     ) -> None:
         self.venue, self.rest = venue, rest
         self.table = venue.core.source.instruments
@@ -90,6 +92,7 @@ class Account:
             self._take,
             say=lambda level, text: self.said.append((level, text)),
             switch=self.switch,
+            fees=FeesFeed(self.table, ["BTC/USD"], names) if fees else None,  # type: ignore[arg-type]
             adopt=adopt,
             url=venue.private_url,
         )
@@ -145,11 +148,11 @@ class Account:
         pair = self.table["BTC/USD"]
         return int(await self.ask() * Decimal(factor) / pair.price_increment)
 
-    def add(self, id: int, qty: str = "0.01", price: int = 0, **fields: int) -> None:
+    def add(self, id: int, qty: str = "0.01", price: int = -1, **fields: int) -> None:
         row = np.zeros(1, c.COMMAND)
         usual = {"kind": c.ADD, "id": id, "side": BUY, "type": c.LIMIT, "tif": c.GTC,
                  "role": c.ROLE_ENTRY, "qty": self.lots(qty), "sym": self.table.index("BTC/USD"),
-                 "price": price or self.price("100.0")}  # fmt: skip
+                 "price": self.price("100.0") if price < 0 else price}  # fmt: skip
         for name, value in {**usual, **fields}.items():
             row[name] = value
         self.carry(row)
