@@ -107,11 +107,11 @@ def read_keys(
         else:
             kind = "keyring"
     if kind == "env":
-        return _pair(
+        return key_pair(
             env.get(ENV_KEY), env.get(ENV_SECRET), "the environment", f"{ENV_KEY} and {ENV_SECRET}"
         )
     found = ask(KEYRING_SERVICE, "key"), ask(KEYRING_SERVICE, "secret")
-    return _pair(*found, "the keyring", f"`key` and `secret` of the service {KEYRING_SERVICE}")
+    return key_pair(*found, "the keyring", f"`key` and `secret` of the service {KEYRING_SERVICE}")
 
 
 def key_file(environ: Mapping[str, str]) -> Path:
@@ -150,7 +150,7 @@ def read_key_file(path: Path) -> Keys:
             f"the key file {path} is not TOML.",
             'It holds two lines: key = "..." and secret = "...".',
         ) from None
-    return _pair(values.get("key"), values.get("secret"), str(path), "`key` and `secret`")
+    return key_pair(values.get("key"), values.get("secret"), str(path), "`key` and `secret`")
 
 
 def _must_be_private(path: Path, file: os.stat_result, folder: os.stat_result) -> None:
@@ -174,7 +174,7 @@ def _must_be_private(path: Path, file: os.stat_result, folder: os.stat_result) -
         )
 
 
-def _pair(key: Any, secret: Any, origin: str, names: str) -> Keys:
+def key_pair(key: Any, secret: Any, origin: str, names: str) -> Keys:
     """Both halves, of a form that can be right. No message shows what was found."""
     halves = {"public": key, "private": secret}
     if not key and not secret:
