@@ -5,9 +5,11 @@ import sys
 
 import pytest
 
+from adapters.postgres import trouble as troubles
 from adapters.postgres.pools import driver
 from adapters.postgres.settings import Settings, settings_from
 from adapters.postgres.trouble import trouble
+from engine.alerts import ALERTS
 from engine.errors import ConfigError
 
 SECRET = "h%40rd-to-guess"
@@ -95,3 +97,12 @@ def test_trouble_survives_a_trip_between_processes():
     there = pickle.loads(pickle.dumps(trouble("MIRROR_AUTH", "no.")))
 
     assert (3, "MIRROR_AUTH: no.") == (there.exit_code, there.message)
+
+
+def test_every_code_that_is_bad_news_is_in_the_catalogue_of_alerts():
+    codes = {
+        value for name, value in vars(troubles).items() if name.startswith(("MIRROR_", "POOL_"))
+    }
+
+    assert codes - {"MIRROR_OK", "MIRROR_STARTING"} <= set(ALERTS)
+    assert "MIRROR_BEHIND" in codes
