@@ -10,7 +10,7 @@ import typer
 
 from adapters.cli.options import JsonFlag, SetOption, parse_overrides
 from adapters.cli.output import write_json, write_table
-from engine.errors import KapitaalbotError, StorageError
+from engine.errors import ConfigError, KapitaalbotError, StorageError
 
 if TYPE_CHECKING:
     from adapters.replay import Prepared
@@ -27,29 +27,62 @@ def group() -> None:
     """Check that something can run, before it runs."""
 
 
-@app.command(short_help="Check that a profile can be replayed.")
+@app.command(short_help="Check that a profile can be run.")
 def ready(
     profile: Annotated[
         Path, typer.Argument(metavar="PROFILE", help="Profile, a TOML file.", show_default=False)
     ],
+    mode: Annotated[
+        str | None,
+        typer.Option(
+            "--for",
+            metavar="MODE",
+            help="replay, shadow, paper or live.",
+            show_default="live if the profile names live.symbols, else replay",
+        ),
+    ] = None,
     settings: SetOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Check that a profile can be replayed: its keys, its capture, its symbols, its families.
+    """Check that a profile can be run: for a replay its keys, capture, symbols, families; for a
+    session also the live gate, the account's folder, the venue, the clock, the mirror.
 
-    Leaves with the code of the first thing that is wrong. Example: kapitaalbot check ready
-    configs/sample.toml
+    A session's check names everything that is missing in one go, and reads no key unless
+    KAPITAALBOT_LIVE lets it. Leaves with the code of the first thing that is wrong. Example:
+    kapitaalbot check ready configs/sample.toml
     """
-    findings, first = find_out(profile, parse_overrides(settings))
-    if as_json:
-        write_json("check.ready", {"ready": first is None, "checks": findings})
+    overrides = parse_overrides(settings)
+    if mode is None:
+        mode = "live" if _names_pairs(profile, overrides) else "replay"
+    if mode not in ("replay", "shadow", "paper", "live"):
+        raise ConfigError(f"{mode!r} is not a mode.", "Give replay, shadow, paper or live.")
+    if mode == "replay":
+        findings, first = find_out(profile, overrides)
+        columns = ["check", "verdict", "what was found"]
+        names = ["check", "verdict", "found"]
     else:
-        write_table(
-            ("check", "verdict", "what was found"),
-            [(each["check"], each["verdict"], each["found"]) for each in findings],
-        )
+        from adapters.cli.ready import look
+
+        looked = look(profile, overrides, mode)
+        findings, first = looked.rows, looked.first
+        columns = ["check", "verdict", "what was found", "what to do"]
+        names = ["check", "verdict", "found", "advice"]
+    if as_json:
+        write_json("check.ready", {"ready": first is None, "mode": mode, "checks": findings})
+    else:
+        write_table(columns, [tuple(each[name] for name in names) for each in findings])
     if first is not None:
         raise first
+
+
+def _names_pairs(profile: Path, overrides: dict[str, Any]) -> bool:
+    """Whether the profile is a session's; one that cannot be read is checked as a replay's."""
+    from engine.config import read_config
+
+    try:
+        return bool(read_config(profile, overrides).live.symbols)
+    except KapitaalbotError:
+        return False
 
 
 def find_out(

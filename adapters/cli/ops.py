@@ -11,7 +11,7 @@ import typer
 
 from adapters.cli.options import JsonFlag
 from adapters.cli.output import say, write_json, write_pairs, write_table
-from engine.errors import RefusedError
+from engine.errors import KapitaalbotError, MismatchError, RefusedError
 
 if TYPE_CHECKING:
     from adapters.control import NoSessionError
@@ -37,6 +37,9 @@ StateOption = Annotated[
     str | None,
     typer.Option(help="Folder of the accounts' state, for live.state.", show_default=False),
 ]
+ModeOption = Annotated[
+    str, typer.Option("--mode", help="Of the session: live, paper or shadow.", show_default=True)
+]
 YesFlag = Annotated[bool, typer.Option("--yes", help="Do not ask for the typed word.")]
 
 
@@ -45,16 +48,17 @@ def group() -> None:
     """Operate a session: mode, flatten, acknowledge, status, kill, arm."""
 
 
-def place(profile: Path | None, account: str | None, state: str | None) -> tuple[Any, Path]:
+def place(
+    profile: Path | None, account: str | None, state: str | None, mode: str = "live"
+) -> tuple[Any, Path]:
     """The profile's section `live` and the account's folder; raises ConfigError."""
-    from adapters.kraken.nonce import state_folder
-    from adapters.lease import account_folder
+    from adapters.start import folder_of
     from engine.config import read_config
 
     named = {"account": account, "state": state}
     given = {key: value for key, value in named.items() if value is not None}
     live = read_config(profile, {"live": given}).live
-    return live, account_folder(live.account, live.state, state_folder())
+    return live, folder_of(live, mode)
 
 
 def ask(folder: Path, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -93,6 +97,7 @@ def status(
     profile: ProfileOption = None,
     account: AccountOption = None,
     state: StateOption = None,
+    session: ModeOption = "live",
     as_json: JsonFlag = False,
 ) -> None:
     """Ask the session how it stands; without one, what its folder says (exit code 6).
@@ -101,7 +106,7 @@ def status(
     """
     from adapters.control import NoSessionError
 
-    _, folder = place(profile, account, state)
+    _, folder = place(profile, account, state, session)
     missing: NoSessionError | None = None
     try:
         facts = ask(folder, {"do": "status"})
@@ -144,6 +149,7 @@ def mode(
     profile: ProfileOption = None,
     account: AccountOption = None,
     state: StateOption = None,
+    session: ModeOption = "live",
     yes: YesFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
@@ -157,7 +163,7 @@ def mode(
     wanted = mode.upper().replace("-", "_")
     if wanted not in MODES:
         raise ConfigError(f"{mode!r} is not a mode.", f"Modes are {', '.join(MODES)}.")
-    _, folder = place(profile, account, state)
+    _, folder = place(profile, account, state, session)
     if not yes:
         now = ask(folder, {"do": "status"}).get("mode", "HALT")
         now = MODE_NAMES.get(now, now) if isinstance(now, int) else str(now)
@@ -182,13 +188,14 @@ def flatten(
     profile: ProfileOption = None,
     account: AccountOption = None,
     state: StateOption = None,
+    session: ModeOption = "live",
     as_json: JsonFlag = False,
 ) -> None:
     """Leave the position in one pair, or in all, in any mode.
 
     Example: kapitaalbot ops flatten BTC/USD
     """
-    _, folder = place(profile, account, state)
+    _, folder = place(profile, account, state, session)
     show("ops.flatten", ask(folder, {"do": "flatten", "symbol": symbol}), as_json)
 
 
@@ -200,6 +207,7 @@ def acknowledge(
     profile: ProfileOption = None,
     account: AccountOption = None,
     state: StateOption = None,
+    session: ModeOption = "live",
     as_json: JsonFlag = False,
 ) -> None:
     """Acknowledge critical alerts, so that they are no longer repeated; also without a session.
@@ -211,7 +219,7 @@ def acknowledge(
     from adapters.lease import is_held
     from engine.clock import WallClock
 
-    _, folder = place(profile, account, state)
+    _, folder = place(profile, account, state, session)
     try:
         became = ask(folder, {"do": "acknowledge", "number": number})
     except NoSessionError:
@@ -231,13 +239,14 @@ def enable_family(
     profile: ProfileOption = None,
     account: AccountOption = None,
     state: StateOption = None,
+    session: ModeOption = "live",
     as_json: JsonFlag = False,
 ) -> None:
     """Switch a family on again that had repeated itself too often.
 
     Example: kapitaalbot ops enable-family momentum
     """
-    _, folder = place(profile, account, state)
+    _, folder = place(profile, account, state, session)
     show("ops.enable-family", ask(folder, {"do": "enable-family", "family": family}), as_json)
 
 
@@ -247,14 +256,75 @@ def release(
     profile: ProfileOption = None,
     account: AccountOption = None,
     state: StateOption = None,
+    session: ModeOption = "live",
     as_json: JsonFlag = False,
 ) -> None:
     """Let a pair take entries again that is in quarantine.
 
     Example: kapitaalbot ops release BTC/USD
     """
-    _, folder = place(profile, account, state)
+    _, folder = place(profile, account, state, session)
     show("ops.release", ask(folder, {"do": "release", "symbol": symbol}), as_json)
+
+
+@app.command(short_help="Cancel everything, and add nothing from now on.")
+def kill(
+    why: Annotated[str, typer.Option(help="Why, for whoever finds the flag.")] = "ops kill",
+    profile: ProfileOption = None,
+    account: AccountOption = None,
+    state: StateOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Set the kill flag, tell the session, and cancel every order of the account over REST.
+
+    Works while the session is stopped or dead, with a key of its own. Stops are cancelled too: what
+    is held is unprotected afterwards. Leaves with 0 where nothing rests any more, 5 where something
+    is left or the venue did not say, 8 where it was not reached. Example: kapitaalbot ops kill
+    """
+    from adapters.control import NoSessionError
+    from adapters.control import ask as ask_session
+    from adapters.lease import KillFlag
+    from engine.clock import WallClock
+
+    live, folder = place(profile, account, state)
+    done: dict[str, Any] = {"account": folder.name}
+    # First what survives everything: no session of this account adds risk from here on.
+    KillFlag(folder).set(WallClock().now(), why)
+    done["flag"] = "set"
+    try:
+        answer = ask_session(folder, {"do": "kill"}, KILL_ASK_S)
+        done["session"] = "told" if answer.get("ok") else str(answer.get("message"))
+    except NoSessionError as error:
+        done["session"] = error.message
+    try:
+        cleared = cancel_at_venue(live)
+    except KapitaalbotError as error:
+        show("ops.kill", {**done, "cancelled": "not known", "error": error.message}, as_json)
+        raise
+    left = cleared.left
+    done |= {
+        "cancelled": cleared.n_canceled,
+        "left": "not known" if left is None else len(left),
+        "left_ids": list(left or ()),
+        "said": list(cleared.said),
+    }
+    show("ops.kill", done, as_json)
+    say("what is held has no stop now. `kapitaalbot ops arm` takes the kill flag back.")
+    if not cleared.clear:
+        raise MismatchError(
+            "the venue does not say that nothing is left: "
+            f"{'it did not answer' if left is None else ', '.join(left[:20])}.",
+            "Cancel by hand at Kraken.",
+        )
+
+
+def cancel_at_venue(live: Any) -> Any:
+    """Cancel all orders over REST with the kill key; see adapters/kraken/cancel_all.py."""
+    from adapters.kraken.cancel_all import cancel_all
+    from adapters.start import addresses
+
+    where = addresses(live)
+    return cancel_all(url=where.rest, ssl=where.ssl)
 
 
 @app.command(short_help="Take the kill flag away again.")
@@ -262,6 +332,7 @@ def arm(
     profile: ProfileOption = None,
     account: AccountOption = None,
     state: StateOption = None,
+    session: ModeOption = "live",
 ) -> None:
     """Take the kill flag away, after the typed phrase; the mode stays HALT until `ops mode`.
 
@@ -269,7 +340,7 @@ def arm(
     """
     from adapters.lease import KillFlag
 
-    _, folder = place(profile, account, state)
+    _, folder = place(profile, account, state, session)
     flag = KillFlag(folder)
     killed = flag.read()
     if killed is None:

@@ -38,6 +38,7 @@ from engine.core.records import (
     REASONS,
     ROUTE_STALE,
 )
+from engine.core.recoveries import RECOVERY_NAMES
 from engine.events import (
     CONNECTION_DOWN,
     CONNECTION_UP,
@@ -131,7 +132,6 @@ class Markers:
     """Makes the markers of one run, in the order in which it is shown rows and events.
 
     run : its id; instruments : prices and quantities are shown in units, not in ticks and lots
-    recovery_names : code to name of the table `recoveries`
     debug : also make what stands in a log at DEBUG only, one or more per evaluation
     """
 
@@ -139,12 +139,10 @@ class Markers:
         self,
         run: str,
         instruments: InstrumentTable,
-        recovery_names: Mapping[int, str] | None = None,
         debug: bool = False,
     ) -> None:
         self._run = run
         self._instruments = instruments
-        self._recovery_names = recovery_names or {}
         self._debug = debug
         self._generation = 0
         self._epoch = 0
@@ -453,7 +451,7 @@ class Markers:
     def _recoveries(self, rows: np.ndarray) -> list[Marker]:
         found = []
         for row in rows:
-            code = self._recovery_names.get(int(row["recovery"]), str(int(row["recovery"])))
+            code = RECOVERY_NAMES.get(int(row["recovery"]), str(int(row["recovery"])))
             name, level, alert = _RECOVERIES.get(code, ("RECOVERY", INFO, ""))
             facts = {
                 "recovery": code,

@@ -20,6 +20,13 @@ from engine.core.records import (
     TABLES,
     table_dtype,
 )
+from engine.core.recoveries import (
+    RECOVERY_CASH,
+    RECOVERY_DIFFERS,
+    RECOVERY_NAMES,
+    RECOVERY_RECONCILED,
+    RECOVERY_SHORT,
+)
 from engine.instruments import STATUS_CANCEL_ONLY, STATUS_ONLINE, Instrument, InstrumentTable
 from engine.reports.markers import _RECOVERIES, LEVELS, NAMES, Markers, mode_alert
 
@@ -36,7 +43,7 @@ S = 1_000_000_000
 
 
 def markers(debug=False):
-    return Markers("run-1", InstrumentTable([PAIR]), {8: "open_doubt", 10: "differs"}, debug)
+    return Markers("run-1", InstrumentTable([PAIR]), debug)
 
 
 def rows_of(table, *values):
@@ -332,6 +339,34 @@ def test_which_change_of_mode_alerts(who, why, alert):
     assert alert == mode_alert(who, why)
 
 
+def test_a_mode_that_changed_and_one_that_was_refused():
+    row = {"mode_before": ev.MODE_NORMAL, "mode": ev.MODE_HALT, "asked": ev.MODE_HALT}
+    changed = {**row, "who": ev.WHO_OPERATOR, "why": ev.WHY_KILL, "accepted": 1}
+    refused = {"mode_before": 5, "mode": 5, "asked": 1, "why": ev.WHY_LOSS, "accepted": 0}
+    first, second = markers().of_rows("modes", rows_of("modes", changed, refused))
+
+    assert ("MODE_CHANGE", "info", "KILLED") == (first.name, first.level, first.alert)
+    assert ("HALT", "NORMAL", "operator", "kill") == tuple(
+        first.facts[name] for name in ("mode", "before", "who", "why")
+    )
+    assert ("MODE_REFUSED", "NORMAL") == (second.name, second.facts["asked"])
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        (RECOVERY_RECONCILED, ("RECONCILE_CLEAN", "info", "")),
+        (RECOVERY_SHORT, ("RECONCILE_REPAIRED", "warning", "BALANCE_UNEXPLAINED")),
+        (RECOVERY_DIFFERS, ("RECONCILE_STUCK", "warning", "")),
+        (RECOVERY_CASH, ("RECONCILE_STUCK", "error", "BALANCE_UNEXPLAINED")),
+    ],
+)
+def test_what_brought_books_and_venue_together(code, expected):
+    rows = rows_of("recoveries", {"recovery": code, "sym": -1, "value": 5, "expected": 7})
+
+    assert [expected] == told(markers().of_rows("recoveries", rows))
+
+
 # --- the names ------------------------------------------------------------------------------------
 
 
@@ -353,7 +388,6 @@ def test_every_marker_and_alert_that_can_be_made_is_known():
 
 
 def test_markers_are_made_of_tables_that_exist():
-    tables = set(markers()._of_table) - {"modes", "recoveries"}
-
-    assert tables <= set(TABLES)
+    assert set(markers()._of_table) <= set(TABLES)
+    assert set(_RECOVERIES) <= set(RECOVERY_NAMES.values())
     assert LEVELS == ("debug", "info", "warning", "error")
