@@ -88,6 +88,9 @@ def server() -> Iterator[Server]:
         asyncio.run(_make_role(made))
         yield made
     finally:
+        # It may be another process than the one that pgserver started and would look for.
+        with contextlib.suppress(subprocess.CalledProcessError):
+            Server(own.get_uri(), own).stop()
         own.cleanup()
         shutil.rmtree(folder, ignore_errors=True)
 
