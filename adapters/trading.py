@@ -17,6 +17,7 @@ import numpy as np
 
 from adapters.kraken.account import OrderState
 from adapters.kraken.account_line import AccountLine
+from adapters.kraken.fees_feed import FeesFeed
 from adapters.kraken.gateway import ORDER_TYPES
 from adapters.kraken.gateway import Gateway as KrakenGateway
 from adapters.kraken.keys import Keys, read_keys
@@ -24,7 +25,8 @@ from adapters.kraken.limits import TIERS
 from adapters.kraken.names import Names
 from adapters.kraken.nonce import NonceFile
 from adapters.kraken.private import PrivateSession
-from adapters.kraken.rest import Rest
+from adapters.kraken.rest import REST_URL, Rest
+from adapters.kraken.scope import require, scope_of
 from adapters.kraken.settle import Patience, Settle
 from adapters.kraken.switch import Switch
 from adapters.lease import KillFlag, Lease
@@ -75,6 +77,13 @@ def prepare_trading(
         )
         await stack.enter_async_context(rest)
         names = await rest.names()
+        # A venue on this machine has play keys, and no addresses to speak of.
+        local = ready.addresses.rest != REST_URL
+        found = await scope_of(rest, ready.plan.clock.now(), any_address=local)
+        for each in found:
+            if each.verdict == "warn":
+                say("warning", f"{each.text} {each.advice}".rstrip())
+        require(found)
         times = patience or Patience(
             deadline=int(live.deadline),
             quarantine=int(live.quarantine),
@@ -137,6 +146,7 @@ class Trading(Account):
             running.post,
             say=say,
             switch=Switch(self.session, live.switch),
+            fees=FeesFeed(instruments, instruments.symbols, names),
             adopt=live.foreign == "adopt",
             url=ready.addresses.private,
             clock=ready.plan.clock,
@@ -232,6 +242,7 @@ def remembered(orders: np.ndarray) -> tuple[list[OrderState], list[int]]:
         if order["ts_done"] > 0:
             continue
         filled = int(order["filled"])
+        acked = bool(order["ts_acked"] > 0)
         open_.append(
             OrderState(
                 "",
@@ -244,7 +255,9 @@ def remembered(orders: np.ndarray) -> tuple[list[OrderState], list[int]]:
                 trigger=int(order["trigger"]),
                 filled=filled,
                 told=filled,
-                status="new",
+                status="new" if acked else "pending_new",
+                acked=acked,
+                asked_ns=int(order["ts_command"]),
             )
         )
     return open_, executions

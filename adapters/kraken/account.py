@@ -253,6 +253,7 @@ class AccountFeed:
         self._held: list[tuple[int, Report]] = []
         self._executions = _Seen()
         self._applied: set[int] = set()  # keys of executions that an earlier session applied
+        self._resumed = False
         self._ledger = _Seen()
         self.executions = Sequence()
         self.balances = Sequence()
@@ -375,6 +376,7 @@ class AccountFeed:
         orders : with their status (`new` for one that was open); `order_id` may be empty, the client
             id finds them then; executions : the `aux` of their ORDER_FILL events
         """
+        self._resumed = True
         self._applied.update(executions)
         for order in orders:
             key = order.order_id or _placeholder(cl_ord_id_of(order.id))
@@ -504,8 +506,10 @@ class AccountFeed:
         opened = [(self._learn(report, now), report) for report in states]
         # Newest first on the wire; the ledger wants them as they happened.
         for report in sorted(fills, key=lambda each: each.timestamp):
-            if report.order_id not in self.orders and not report.cl_ord_id and self.unnamed():
-                # It may be of an order whose reply was lost: REST says whose it is.
+            unknown = report.order_id not in self.orders and not report.cl_ord_id
+            if unknown and (self._resumed or self.unnamed()):
+                # It may be of an order whose reply was lost, or that an earlier session believed
+                # ended: REST says whose it is.
                 self.counts["fills left to REST"] += 1
                 continue
             self._fill(read, report, self._learn(report, now), now, SNAPSHOT)

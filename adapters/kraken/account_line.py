@@ -95,9 +95,15 @@ class AccountLine:
     # ---- what the session does ----
 
     def remember(self, orders: list[OrderState], executions: list[int]) -> None:
-        """Before `run`: what an earlier session of the lineage believed open, and its fills."""
+        """Before `run`: what an earlier session of the lineage believed open, and its fills.
+
+        An order without `asked_ns` counts as written just now: its quarantine is whole.
+        """
+        now = self.line.stamp()
+        for order in orders:
+            order.asked_ns = order.asked_ns or now
         self.session.account.remember(orders, executions)
-        self.gateway.remember(orders, self.line.stamp())
+        self.gateway.remember(orders, now)
 
     def carry(self, commands: np.ndarray) -> Carried:
         """Send the commands of one step; the rows of what could not leave are in the answer.

@@ -20,6 +20,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 import numpy as np
+from msgspec import structs
 
 from adapters.kraken.account import (
     SUSPECT_FILLS,
@@ -288,28 +289,36 @@ class Settle:
                 self._note("info", f"fills: {page} of {n_pages} pages are left")
             found = mapping(trades.get("trades"), "TradesHistory")
             news = {key: row for key, row in found.items() if not self._account.seen(key)}
-            now = yield from self._name(news, rows, now)
+            whose, now = yield from self._name(news, rows, now)
             if news:
                 self.counts["fills by REST"] += len(news)
-                self._tell(self._account.settle(fills_of(news, self._names), [], now), now)
+                fills = [
+                    structs.replace(each, cl_ord_id=whose.get(each.order_id))
+                    for each in fills_of(news, self._names)
+                ]
+                self._tell(self._account.settle(fills, [], now), now)
         return now
 
     def _name(
         self, news: dict[str, Any], rows: dict[str, Any], now: int
-    ) -> Generator[Ask, tuple[Any, int], int]:
-        """Whose are fills of orders that nobody told us of? A reply that was lost had their names."""
+    ) -> Generator[Ask, tuple[Any, int], tuple[dict[str, str], int]]:
+        """Whose are fills of orders that nobody told us of? Client ids by order id.
+
+        Of one whose reply was lost, or of one that an earlier session believed ended.
+        """
         told = (str(mapping(row, "a trade").get("ordertxid")) for row in news.values())
         unknown = [each for each in dict.fromkeys(told) if each not in self._account.orders]
-        if not self._account.unnamed():
-            return now
+        whose = {}
         for i in range(0, len(unknown), ORDERS_PER_CALL):
             result, now = yield "QueryOrders", _orders(unknown[i : i + ORDERS_PER_CALL])
             for order_id, row in mapping(result, "QueryOrders").items():
-                id = id_of_cl_ord_id(mapping(row, "an order").get("cl_ord_id"))
-                if id:
+                name = mapping(row, "an order").get("cl_ord_id")
+                id = id_of_cl_ord_id(name)
+                if id and self._knows(id):
+                    whose[order_id] = str(name)
                     self._account.found(order_id, id)
                     rows[order_id] = row
-        return now
+        return whose, now
 
     # ---- two stories ----
 

@@ -36,7 +36,7 @@ from engine.events import (
     REJECT_POST_ONLY,
     SNAPSHOT,
 )
-from tests.support.account_client import MS, Account, account, free_rest, with_account
+from tests.support.account_client import MS, Account, account, with_account
 from tests.support.private_client import client, limit
 
 FREELY = {"rest_limits": False, "rate_limits": False}
@@ -261,6 +261,20 @@ def test_an_order_of_somebody_else_is_named_once_and_left_alone(tmp_path: Path) 
     with_account(tmp_path, work)
 
 
+def test_an_order_in_our_form_may_be_handed_to_the_core_to_decide(tmp_path: Path) -> None:
+    async def work(mine: Account) -> None:
+        async with client(mine.venue, mine.rest) as other:
+            other.send("add_order", limit("0.01", "98.0", cl_ord_id="kb00000000000000ff"))
+            await mine.until(lambda: len(mine.books.open) == 1)
+        assert 255 not in mine.rows(ORDER_ACK)["id"].tolist()  # not of a snapshot
+        mine.line.line.resync()
+        await mine.until(lambda: 255 in mine.rows(ORDER_ACK)["id"].tolist())
+        assert mine.rows(ORDER_ACK)["flags"][-1] & SNAPSHOT
+        assert mine.health(HEALTH_FOREIGN) == []
+
+    with_account(tmp_path, work, adopt=True)
+
+
 def test_a_reply_to_a_cancel_that_is_lost_leaves_the_order_to_its_report(tmp_path: Path) -> None:
     async def work(mine: Account) -> None:
         mine.add(7)
@@ -365,11 +379,53 @@ def test_after_a_restart_old_fills_are_not_applied_again_and_vanished_orders_are
     with_account(tmp_path, work, agree=False)
 
 
-def test_a_second_client_on_the_key_does_not_confuse_the_account(tmp_path: Path) -> None:
-    """Two programs with one key, in order of their nonces: the other's orders are foreign."""
+def test_a_fill_of_an_order_that_an_earlier_session_believed_ended_is_told_as_its_own(
+    tmp_path: Path,
+) -> None:
+    """The session ended between the venue's fill and its report; the order is not remembered."""
 
     async def work(mine: Account) -> None:
-        async with free_rest(mine.venue, tmp_path) as rest, client(mine.venue, rest) as other:
+        since = mine.line.line.stamp()
+        mine.deaf()
+        mine.add(7, price=await mine.beyond(), tif=c.IOC)
+        await mine.until(lambda: getattr(mine.order_at_venue(7), "status", "") == "filled")
+        mine.line.stop()
+        await asyncio.sleep(0.2)
+        async with account(mine.venue, mine.rest, last_id=7, since_ns=since) as again:
+            await again.reconciled()
+            told = again.rows(ORDER_FILL)
+            assert (told["id"] == 7).all()
+            keys = {order_key(fill.exec_id) for _, fill in again.books.fills}
+            assert set(told["aux"].tolist()) == keys
+            assert (told["flags"] & SNAPSHOT).all()
+
+    with_account(tmp_path, work, agree=False)
+
+
+def test_an_order_of_an_earlier_session_that_never_arrived_is_absent_after_a_whole_quarantine(
+    tmp_path: Path,
+) -> None:
+    """Journaled, and the process died before the wire, or after: it cannot know."""
+
+    async def work(mine: Account) -> None:
+        mine.line.stop()
+        await asyncio.sleep(0.2)
+        lost = OrderState("", 7, mine.table.index("BTC/USD"), BUY, "limit", qty=mine.lots("0.01"),
+                          price=mine.price("100.0"))  # fmt: skip
+        begun = mine.line.line.stamp()
+        async with account(mine.venue, mine.rest, remembered=[lost], last_id=7) as again:
+            await again.until(lambda: again.health(HEALTH_ABSENT) != [])
+            assert again.line.line.stamp() - begun >= again.settle.patience.quarantine
+            await again.reconciled()
+
+    with_account(tmp_path, work, agree=False)
+
+
+def test_a_second_client_on_the_key_does_not_confuse_the_account(tmp_path: Path) -> None:
+    """Two connections under one key: the other's orders are foreign, and it may cancel ours."""
+
+    async def work(mine: Account) -> None:
+        async with client(mine.venue, mine.rest) as other:
             other.send("add_order", limit("0.01", "97.0"))
             mine.add(7)
             await mine.until(lambda: len(mine.books.open) == 2)
