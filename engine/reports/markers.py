@@ -132,6 +132,7 @@ class Markers:
     """Makes the markers of one run, in the order in which it is shown rows and events.
 
     run : its id; instruments : prices and quantities are shown in units, not in ticks and lots
+    recovery_names : code to name of the table `recoveries`
     debug : also make what stands in a log at DEBUG only, one or more per evaluation
     """
 
@@ -139,9 +140,11 @@ class Markers:
         self,
         run: str,
         instruments: InstrumentTable,
+        recovery_names: Mapping[int, str] = RECOVERY_NAMES,
         debug: bool = False,
     ) -> None:
         self._run = run
+        self._recovery_names = recovery_names
         self._instruments = instruments
         self._debug = debug
         self._generation = 0
@@ -451,7 +454,7 @@ class Markers:
     def _recoveries(self, rows: np.ndarray) -> list[Marker]:
         found = []
         for row in rows:
-            code = RECOVERY_NAMES.get(int(row["recovery"]), str(int(row["recovery"])))
+            code = self._recovery_names.get(int(row["recovery"]), str(int(row["recovery"])))
             name, level, alert = _RECOVERIES.get(code, ("RECOVERY", INFO, ""))
             facts = {
                 "recovery": code,

@@ -43,7 +43,7 @@ S = 1_000_000_000
 
 
 def markers(debug=False):
-    return Markers("run-1", InstrumentTable([PAIR]), debug)
+    return Markers("run-1", InstrumentTable([PAIR]), debug=debug)
 
 
 def rows_of(table, *values):
