@@ -34,12 +34,13 @@ from engine.core.positions import (
     sweep_dust,
 )
 from engine.core.records import T_ORDERS
-from engine.core.recoveries import RECOVERY_HISTORY, recovery_row
+from engine.core.recoveries import RECOVERY_HISTORY, RECOVERY_OPEN_AGAIN, recovery_row
 from engine.core.rows import claim_row
 from engine.events import (
     AMEND_REJECT,
     CANCEL_REJECT,
     MAKER,
+    MODE_EXIT_ONLY,
     MODE_HALT,
     ORDER_ACK,
     ORDER_AMENDED,
@@ -52,10 +53,15 @@ from engine.events import (
     ORDER_REJECT,
     ORDER_SENT,
     ORDER_TRIGGERED,
+    REJECT_ABSENT,
+    REJECT_DUPLICATE,
     REJECT_MINIMUM,
+    REJECT_NOT_SENT,
+    REJECT_SHADOW,
     REJECT_UNKNOWN_ORDER,
     SNAPSHOT,
     WHO_ENGINE,
+    WHY_INVARIANT,
     WHY_OVERFILL,
 )
 from engine.jit import kernel
@@ -155,7 +161,6 @@ TRANSITIONS: Final[dict[int, tuple[int, ...]]] = {
         ORDER_STATE_PENDING_NEW,
         ORDER_STATE_OPEN,
         ORDER_STATE_PARTIAL,
-        ORDER_STATE_CANCEL_PENDING,
         *_ENDS,
     ),
 }
@@ -465,6 +470,15 @@ def set_order_state(desk, slot, state, cause, reason):
 
 
 @kernel
+def never_arrived(order):
+    """Was it refused by our own side, so that the venue has said nothing about it?"""
+    reason = order["reason"]
+    return order["state"] == ORDER_STATE_REJECTED and (
+        reason == REJECT_NOT_SENT or reason == REJECT_SHADOW or reason == REJECT_ABSENT
+    )
+
+
+@kernel
 def refuse_exit(desk, i, type_, reason):
     """The venue refused an exit: wait before the next; too small for a limit means market next.
 
@@ -502,13 +516,16 @@ def end_order(desk, slot, state_before):
         if position["stop_slot"] == slot + 1:
             position["stop_slot"] = 0
             unasked = state == ORDER_STATE_CANCELLED and state_before != ORDER_STATE_CANCEL_PENDING
-            if state == ORDER_STATE_REJECTED or unasked:
+            if never_arrived(order):
+                position["retry_ts"] = desk.glob["now"] + RETRY_NS
+            elif state == ORDER_STATE_REJECTED or unasked:
                 position["n_refused"] += 1
             else:
                 position["n_refused"] = 0
     elif position["exit_slot"] == slot + 1:
         position["exit_slot"] = 0
-        position["n_exit_tries"] += 1
+        if not never_arrived(order):
+            position["n_exit_tries"] += 1
         if state == ORDER_STATE_REJECTED:
             refuse_exit(desk, i, order["type"], order["reason"])
         if position["qty"] > 0 and position["state"] == POSITION_CLOSING:
@@ -754,6 +771,16 @@ def apply_order_event(core, event):
             desk.symbols[order["sym"]]["position"]["n_refused"] = 0
     if doubtful and not is_terminal(before):
         state = ORDER_STATE_SUSPECT
+    elif kind == ORDER_REJECT and event["aux"] == REJECT_DUPLICATE:
+        # Our numbers are said to be unique for ever.
+        take_mode(desk, MODE_EXIT_ONLY, WHO_ENGINE, WHY_INVARIANT)
+    elif kind == ORDER_ACK and is_terminal(before) and np.int64(event["flags"]) & SNAPSHOT:
+        # It rests at the venue and has ended here: a person must see to it.
+        recovery_row(
+            desk, order["sym"], RECOVERY_OPEN_AGAIN, order_id, event["qty"], order["filled"],
+            before, before,
+        )  # fmt: skip
+        take_mode(desk, MODE_EXIT_ONLY, WHO_ENGINE, WHY_INVARIANT)
     if state != before or booked or row:
         cause = ORDER_FILL if booked and kind == ORDER_FEE else kind
         set_order_state(desk, slot, state, cause, order["reason"])

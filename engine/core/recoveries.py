@@ -37,6 +37,7 @@ RECOVERY_ENABLED: Final = 22  # an operator switched it on again; value = FAMILY
 RECOVERY_LEASE: Final = 23  # somebody else drives a symbol's exits; value = until, ns, 0 ended
 RECOVERY_FLATTEN: Final = 24  # an operator wants out; value = lots held
 RECOVERY_STOPPING: Final = 25  # the session ends; value = entries that work
+RECOVERY_OPEN_AGAIN: Final = 26  # the venue shows an order that has ended here; value = its lots
 
 RECOVERY_NAMES: Final[dict[int, str]] = {
     RECOVERY_LOST: "lost",
@@ -64,6 +65,7 @@ RECOVERY_NAMES: Final[dict[int, str]] = {
     RECOVERY_LEASE: "lease",
     RECOVERY_FLATTEN: "flatten",
     RECOVERY_STOPPING: "stopping",
+    RECOVERY_OPEN_AGAIN: "open_again",
 }
 
 

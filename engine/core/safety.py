@@ -45,6 +45,7 @@ from engine.core.orders import (
 from engine.core.positions import POSITION_CLOSING, sellable, set_position_state
 from engine.core.records import (
     BOOK_UNVERIFIED,
+    DATA_STALE,
     EPOCH_NOT_VALID,
     GENERATION_MISMATCH,
     INSTRUMENT_STATUS,
@@ -257,6 +258,8 @@ def entry_reason(desk, slot, kind):
         return gate
     if symbol["verified"] == 0:
         return BOOK_UNVERIFIED
+    if 0 < symbol["book_ts"] < glob["now"] - desk.params["readiness_book_age_max_ns"]:
+        return DATA_STALE
     if position["safety"] != 0:
         if glob["now"] - position["safety_ts"] < desk.params["risk_symbol_block_ns"]:
             return SYMBOL_SAFETY
@@ -376,7 +379,9 @@ def remember_command(desk, kind, slot):
     now = glob["now"]
     order["ts_command"] = now
     if kind == CANCEL:
-        return ORDER_STATE_CANCEL_PENDING
+        # In doubt it stays: that a cancel of it is refused would not prove that it rests.
+        doubtful = order["state"] == ORDER_STATE_SUSPECT
+        return ORDER_STATE_SUSPECT if doubtful else ORDER_STATE_CANCEL_PENDING
     order["ts_touched"] = now
     if kind == AMEND:
         order["n_moves"] += 1

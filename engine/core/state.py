@@ -70,7 +70,8 @@ N_ROUTES_PER_SYMBOL: Final = N_FAMILIES * N_HORIZONS * MODES_PER_ROUTE
 
 SYMBOL: Final = np.dtype(
     [
-        ("instrument", INSTRUMENT_ROW),
+        ("instrument", INSTRUMENT_ROW),  # its `status`: what holds now, pair and venue together
+        ("pair_status", "<i8"),  # STATUS_* of the pair alone
         # step.py: the book and its verdict
         ("book", BOOK),
         ("verified", "<i8"),  # 1: snapshot seen, checksums good, not crossed, no gap open
@@ -132,6 +133,7 @@ GLOB: Final = np.dtype(
         ("generation", "<i8"),
         ("epoch", "<i8"),
         ("epoch_status", "<i8"),
+        ("system_status", "<i8"),  # STATUS_* of the venue
         # modes.py
         ("mode", "<i8"),
         ("mode_who", "<i8"),  # WHO_* and WHY_* of the mode in force
@@ -308,6 +310,7 @@ def make_core(
         glob[0][name] = cash
     symbols = np.zeros(n, SYMBOL)
     symbols["instrument"] = instruments
+    symbols["pair_status"] = instruments["status"]
     symbols["awaiting_snapshot"] = 1
     symbols["depth"] = depths
     symbols["observations"] = 0

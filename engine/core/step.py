@@ -61,6 +61,7 @@ from engine.events import (
     TRADE,
     WHY_START,
 )
+from engine.instruments import STATUS_LIMIT_ONLY, STATUS_ONLINE
 from engine.jit import kernel
 from engine.stage import stage
 from engine.units import notional_fits, notional_money
@@ -250,6 +251,20 @@ def on_timer(core, event):
         evaluate(core)
 
 
+@kernel
+def settle_status(glob, symbol):
+    """What the pair takes now: the stricter of its own status and the venue's.
+
+    Post-only within limit-only is post-only; otherwise the higher code takes less.
+    """
+    own = symbol["pair_status"]
+    system = glob["system_status"]
+    status = max(own, system)
+    if own != STATUS_ONLINE and system != STATUS_ONLINE and status == STATUS_LIMIT_ONLY:
+        status = min(own, system)
+    symbol["instrument"]["status"] = status
+
+
 @stage
 def on_other(core, event):
     """Everything that is not a book level or a trade."""
@@ -266,10 +281,12 @@ def on_other(core, event):
         on_interruption(core, i)
     elif kind == INSTRUMENT:
         if 0 <= i < len(core.symbols):
-            core.symbols[i]["instrument"]["status"] = event["aux"]
+            core.symbols[i]["pair_status"] = event["aux"]
+            settle_status(glob, core.symbols[i])
     elif kind == SYSTEM_STATUS:
+        glob["system_status"] = event["aux"]
         for k in range(len(core.symbols)):
-            core.symbols[k]["instrument"]["status"] = event["aux"]
+            settle_status(glob, core.symbols[k])
     elif kind == EPOCH:
         glob["epoch"] = event["id"]
         glob["epoch_status"] = event["aux"]

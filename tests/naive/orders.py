@@ -92,7 +92,6 @@ MAY_GO_TO: dict[str, set[str]] = {
     },
     "suspect": {
         "pending_new", "open", "partial", "filled", "cancelled", "expired", "rejected",
-        "cancel_pending",
     },
     **{state: set() for state in TERMINAL},
 }  # fmt: skip

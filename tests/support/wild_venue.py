@@ -32,6 +32,7 @@ from engine.events import (
     REJECT_POST_ONLY,
     REJECT_RATE,
     REJECT_UNKNOWN_ORDER,
+    SNAPSHOT,
     TAKER,
 )
 
@@ -65,6 +66,10 @@ class WildVenue:
     commands: deque[np.void] = field(default_factory=deque)
     answers: deque[Answer] = field(default_factory=deque)
     n_executions: int = 0
+    # what it could tell again: each fill with its fee, how each order ended, whom it ever knew
+    executions: list[tuple[Answer, Answer]] = field(default_factory=list)
+    ended: dict[int, Answer] = field(default_factory=dict)
+    known: set[int] = field(default_factory=set)
 
     def sells(self) -> list[Resting]:
         return [order for order in self.orders.values() if order.side < 0]
@@ -73,7 +78,20 @@ class WildVenue:
         return self.base - sum(order.leaves for order in self.sells())
 
     def say(self, kind: int, order_id: int, price: int = 0, qty: int = 0, aux: int = 0) -> None:
-        self.answers.append((kind, order_id, price, qty, aux, 0))
+        answer = (kind, order_id, price, qty, aux, 0)
+        self.answers.append(answer)
+        if kind in (ORDER_FILLED, ORDER_CANCELED, ORDER_EXPIRED, ORDER_REJECT):
+            self.ended[order_id] = answer
+
+    def tell_again(self) -> list[Answer]:
+        """What a reader of its books is told: fills, what rests, how the rest ended."""
+        told = [answer for pair in self.executions[-50:] for answer in pair]
+        told += [
+            (ORDER_ACK, order.id, order.price, order.qty, order.id, 0)
+            for order in self.orders.values()
+        ]
+        told += [self.ended[order_id] for order_id in sorted(self.ended)[-40:]]
+        return [(*answer[:5], answer[5] | SNAPSHOT) for answer in told]
 
     def take_command(self, refuse: int | None, share: int, price: int) -> None:
         """The next command arrives.
@@ -83,6 +101,8 @@ class WildVenue:
         """
         command = self.commands.popleft()
         order_id, qty = int(command["id"]), int(command["qty"])
+        if command["kind"] == ADD:
+            self.known.add(order_id)
         kind, side, type_ = int(command["kind"]), int(command["side"]), int(command["type"])
         if kind == ADD:
             if side < 0 and qty > self.free_base():
@@ -91,7 +111,8 @@ class WildVenue:
             if refuse is not None:
                 self.say(ORDER_REJECT, order_id, aux=REFUSALS[refuse])
                 return
-            order = Resting(order_id, side, type_, int(command["price"]), qty)
+            price_told = int(command["trigger"] or command["price"])
+            order = Resting(order_id, side, type_, price_told, qty)
             self.orders[order_id] = order
             self.say(ORDER_ACK, order_id, aux=order_id)
             taking = type_ == MARKET or (type_ == LIMIT and not command["post_only"])
@@ -130,8 +151,10 @@ class WildVenue:
         self.base += order.side * lots
         self.cash -= order.side * value + fee
         order.filled += lots
-        self.answers.append((ORDER_FILL, order_id, price, lots, self.n_executions, flags))
-        self.answers.append((ORDER_FEE, order_id, 0, fee, self.n_executions, 1))
+        traded = (ORDER_FILL, order_id, price, lots, self.n_executions, flags)
+        paid = (ORDER_FEE, order_id, 0, fee, self.n_executions, 1)
+        self.answers.extend((traded, paid))
+        self.executions.append((traded, paid))
         if order.leaves == 0:
             self.say(ORDER_FILLED, order_id, qty=order.filled)
             del self.orders[order_id]

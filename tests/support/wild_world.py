@@ -11,6 +11,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from engine.commands import ADD, CANCEL, ROLE_ENTRY, STOP_LOSS
 from engine.core.orders import (
     ORDER_STATE_NAMES,
@@ -22,16 +24,23 @@ from engine.core.orders import (
 from engine.core.positions import is_dust
 from engine.core.protection import COVER_NONE, COVER_PROTECTED
 from engine.events import (
+    AMEND_REJECT,
+    CANCEL_REJECT,
     EPOCH_DEGRADED,
     EPOCH_INVALID,
     EPOCH_VALID,
+    HEALTH_ABSENT,
+    HEALTH_ACCOUNT_SYNCED,
     MODE_EMERGENCY,
     MODE_EXIT_ONLY,
     MODE_HALT,
     MODE_NORMAL,
     MODE_REDUCED,
+    OPERATOR_FLATTEN,
     ORDER_FEE,
     ORDER_FILL,
+    ORDER_REJECT,
+    REJECT_NOT_SENT,
 )
 from tests.naive import orders as naive
 from tests.support.order_desk import BID, QTY, USD, OrderDesk, S
@@ -47,25 +56,86 @@ STEPS = (
 )  # fmt: skip
 
 
-class World:
-    """A core and a wild venue, and the links between them."""
+# Fewer things that stop all trading, so that the private line breaks in the middle of it.
+LIVE_STEPS = (
+    *("enter", "command", "answers", "fill", "command", "answers") * 4,
+    *("answer", "trigger", "expire", "quote", "wait", "manage", "repeat"),
+    *("lose", "drop", "flatten", "balances", *("return", "calm") * 5),
+    *("mode", "epoch", "verified"),
+)
 
-    def __init__(self) -> None:
+
+class World:
+    """A core and a wild venue, and the links between them.
+
+    live : the core is told of a session, so that the private line may break and be read again
+    """
+
+    def __init__(self, live: bool = False) -> None:
+        self.lost = False
         self.desk = OrderDesk(cash=CASH, orders_life_min_ns=0, exits_unprotected_max_ns=2 * S)
         self.desk.position()["n_trips"] = 1
         self.venue = WildVenue(CASH)
         self.told: list[tuple[int, int, int, int, int, int]] = []
         self.mode_of_command: list[tuple[int, int, int, int]] = []
+        if live:
+            self.desk.begin_live()
+
+    # --- the private line -----------------------------------------------------------------------
+
+    def lose(self) -> None:
+        """The line breaks: what was under way to us is gone."""
+        self.lost = True
+        self.venue.answers.clear()
+        self.desk.account_breaks()
+        self.carry()
+
+    def come_back(self) -> None:
+        """The line is back, and the shell reads everything: late commands arrived before that."""
+        while self.venue.commands:
+            self.venue.take_command(None, 4, BID)
+        self.venue.answers.clear()
+        self.lost = False
+        self.read_books()
+        self.tell_balances()
+        self.desk.fact(HEALTH_ACCOUNT_SYNCED)
+        self.desk.reconciled()
+        self.carry()
+
+    def read_books(self) -> None:
+        desk = self.desk
+        ids = {int(order["id"]) for order in desk.core.orders if is_working(order)}
+        for kind, order_id, price, qty, aux, flags in self.venue.tell_again():
+            if order_id in ids or kind in (ORDER_FILL, ORDER_FEE):
+                desk.event(kind, order_id, price, qty, aux, flags, guard=kind != ORDER_FILL)
+        for order_id in sorted(ids - self.venue.known):
+            desk.fact(HEALTH_ABSENT, order_id)
+
+    def tell_balances(self) -> None:
+        self.desk.coins(self.venue.base, snapshot=True)
+        self.desk.money(self.venue.cash)
 
     def carry(self) -> None:
         """Commands leave for the venue; each remembers the mode and epoch it left in."""
+        self.refusals = 0
+        while len(sent := self.desk.sent()):
+            self.carry_some(sent)
+
+    def carry_some(self, sent: np.ndarray) -> None:
         glob = self.desk.glob
-        for command in self.desk.sent():
+        for command in sent:
             self.mode_of_command.append(
                 (int(command["kind"]), int(command["role"]), int(glob["mode"]),
                  int(glob["epoch_status"]))
             )  # fmt: skip
-            self.venue.commands.append(command)
+            if self.lost:
+                kind = int(command["kind"])
+                refusal = {ADD: ORDER_REJECT, CANCEL: CANCEL_REJECT}.get(kind, AMEND_REJECT)
+                self.desk.event(refusal, int(command["id"]), aux=REJECT_NOT_SENT)
+                self.refusals += 1
+                assert self.refusals < 100, "refused and asked again in a circle"
+            else:
+                self.venue.commands.append(command)
 
     def answer(self) -> None:
         if not self.venue.answers:
@@ -115,10 +185,26 @@ class World:
             desk.glob["epoch_status"] = pick(EPOCHS)
         elif what == "verified":
             desk.core.symbols[0]["verified"] = whole(0, 1)
-        elif what == "repeat" and self.told:
+        elif what == "calm":
+            desk.glob["mode"], desk.glob["epoch_status"] = MODE_NORMAL, EPOCH_VALID
+            desk.core.symbols[0]["verified"] = 1
+            desk.position()["safety"] = 0
+        elif what == "lose":
+            self.lose()
+        elif what == "return" and self.lost:
+            self.come_back()
+        elif what == "drop" and self.lost:
+            venue.commands.clear()  # they never arrived
+        elif what == "flatten":
+            desk.operator(OPERATOR_FLATTEN, sym=0)
+        elif what == "balances" and not self.lost and not venue.answers:
+            self.tell_balances()
+        elif what == "repeat" and self.told and not self.lost:
             row = self.told[whole(0, len(self.told) - 1)]
             if row[0] in (ORDER_FILL, ORDER_FEE):  # sent again
                 desk.event(*row)
+        if self.lost:
+            venue.answers.clear()
         self.carry()
 
     def check(self) -> None:
@@ -136,7 +222,7 @@ class World:
         cost = int(position["cost"] + position["dust_cost"])
         assert CASH == desk.glob["cash"] + cost - desk.glob["realized"]
         assert 0 <= desk.glob["cash_held"]
-        if not venue.answers:
+        if not venue.answers and not self.lost:
             held = position["qty"] + position["dust"]
             assert (venue.cash, venue.base) == (desk.glob["cash"], held)
         self.check_cover(sells)

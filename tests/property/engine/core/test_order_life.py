@@ -10,7 +10,7 @@ from engine.core.orders import ORDER_STATE_SUSPECT, is_waiting, is_working
 from engine.core.records import OK
 from engine.events import EPOCH_VALID, MODE_NORMAL
 from tests.support.order_desk import BID, QTY, S
-from tests.support.wild_world import STEPS, World
+from tests.support.wild_world import LIVE_STEPS, STEPS, World
 
 
 def dice(data: st.DataObject) -> tuple[Callable[[Sequence[Any]], Any], Callable[[int, int], int]]:
@@ -62,6 +62,28 @@ def test_a_calm_venue_gets_everything_flat_in_the_end(data: st.DataObject) -> No
     if not doubtful:
         assert 0 == desk.position()["qty"]
         assert 0 == len(venue.sells())
+
+
+@settings(max_examples=150)
+@given(data=st.data())
+def test_whatever_happens_to_the_private_line(data: st.DataObject) -> None:
+    """Answers lost at any point, commands that arrive or not: once read, books and venue agree."""
+    world = World(live=True)
+    for _ in range(data.draw(st.integers(5, 60))):
+        world.step(data.draw(st.sampled_from(LIVE_STEPS)), *dice(data))
+        world.check()
+    if world.lost:
+        world.come_back()
+    else:
+        world.lose()
+        world.come_back()
+    world.check()
+    desk, venue = world.desk, world.venue
+    held = int(desk.position()["qty"] + desk.position()["dust"])
+    assert (venue.cash, venue.base) == (desk.glob["cash"], held)
+    assert 0 == desk.glob["reconcile"]
+    assert 0 == desk.position()["short"] == desk.position()["foreign"]
+    world.check_records()
 
 
 def test_the_wild_venue_moves_a_whole_trade() -> None:
