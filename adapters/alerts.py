@@ -253,7 +253,7 @@ class Alerts:
 
     # ---- the session's side: none of these waits ----
 
-    def tell(self, code: str, **facts: Any) -> Raised:
+    def tell(self, code: str, /, **facts: Any) -> Raised:
         """Raise an alert. It is open from here on if it is critical, and delivered by the thread."""
         alert = ALERTS[code]
         text = facts_text(facts, self._clean)

@@ -343,7 +343,8 @@ class Markers:
         if after == ORDER_STATE_SUSPECT:
             return "ORDER_SUSPECT", WARNING, "SUBMIT_UNKNOWN"
         if after == ORDER_STATE_REJECTED:
-            return "ORDER_REJECTED", WARNING, _reject_alert(row)
+            alert = _reject_alert(row)
+            return "ORDER_REJECTED", WARNING if alert else INFO, alert
         if after in (ORDER_STATE_CANCELLED, ORDER_STATE_EXPIRED):
             gone = protects and before != ORDER_STATE_CANCEL_PENDING and cause == ORDER_CANCELED
             if gone and int(row["filled"]) < int(row["qty"]):

@@ -117,7 +117,7 @@ def order(before, after, role=ROLE_ENTRY, cause=ev.ORDER_ACK, reason=0, filled=0
                 *(o.ORDER_STATE_SENT, o.ORDER_STATE_REJECTED, ROLE_ENTRY, ev.ORDER_REJECT),
                 ev.REJECT_POST_ONLY,
             ),
-            ("ORDER_REJECTED", "warning", ""),
+            ("ORDER_REJECTED", "info", ""),
         ),
         (
             order(
@@ -131,7 +131,7 @@ def order(before, after, role=ROLE_ENTRY, cause=ev.ORDER_ACK, reason=0, filled=0
                 *(o.ORDER_STATE_SENT, o.ORDER_STATE_REJECTED, ROLE_ENTRY, ev.ORDER_REJECT),
                 ev.REJECT_SHADOW,
             ),
-            ("ORDER_REJECTED", "warning", ""),
+            ("ORDER_REJECTED", "info", ""),
         ),
         (order(o.ORDER_STATE_OPEN, o.ORDER_STATE_FILLED), ("ORDER_ENDED", "info", "")),
         (order(0, o.ORDER_STATE_REJECTED, cause=101), ("ORDER_REFUSED", "debug", "")),
