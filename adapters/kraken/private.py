@@ -118,6 +118,7 @@ class PrivateSession:
         self._pending: OrderedDict[int, Pending] = OrderedDict()
         self._reply_ns, self._pending_max = reply_ns, pending_max
         self._req_id = FIRST_REQ_ID
+        self._whole_ns = 0  # when the account was last whole, or there was nothing to be missed
 
     # ---- what the caller may know ----
 
@@ -173,6 +174,7 @@ class PrivateSession:
         return self._session.connecting(now)
 
     def opened(self, now: int) -> Step:
+        self._whole_ns = now
         return self._session.opened(now)
 
     def received(self, frame: bytes | str, now: int) -> Step:
@@ -201,6 +203,16 @@ class PrivateSession:
             if not each.overdue and now >= each.deadline_ns:
                 self._overdue(step, each, f"no reply to {each.method} in time", now)
         self._add(step, self.account.tick(now), now)
+        if self.phase is not Phase.ONLINE or self.account.synced:
+            self._whole_ns = now
+        elif now - self._whole_ns > self._session.limits.answer:
+            # A snapshot was lost: nothing would ever count again, however well the rest is heard.
+            self.counts["snapshots missing"] += 1
+            step.notes.append(
+                Note("warning", "a snapshot of the account is missing: connecting anew")
+            )
+            step.close = True
+            self._whole_ns = now
         return step
 
     def closed(self, code: int, reason: str, now: int) -> Step:

@@ -22,7 +22,7 @@ from adapters.kraken.fees_feed import FeesFeed
 from adapters.kraken.gateway import Gateway
 from adapters.kraken.limits import Tier
 from adapters.kraken.orders import order_key
-from adapters.kraken.phases import SECOND
+from adapters.kraken.phases import SECOND, Limits
 from adapters.kraken.private import PrivateSession
 from adapters.kraken.rest import Rest
 from adapters.kraken.settle import Patience, Settle
@@ -70,7 +70,9 @@ class Account:
     ) -> None:
         self.venue, self.rest = venue, rest
         self.table = venue.core.source.instruments
-        self.session = PrivateSession(self.table, lambda: 0.5, reply_ns=reply_ns)
+        # A snapshot that was lost is asked for again after two seconds instead of fifteen.
+        limits = Limits(answer=2 * SECOND)
+        self.session = PrivateSession(self.table, lambda: 0.5, limits=limits, reply_ns=reply_ns)
         self.gateway = Gateway(self.table, self.session, FREE, used=lambda id: id <= last_id)
         self.settle = Settle(
             self.session.account,

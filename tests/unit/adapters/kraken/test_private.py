@@ -99,6 +99,22 @@ def rows(step: Step, *kinds: int) -> np.ndarray:
     return events[np.isin(events["kind"], kinds)]
 
 
+def test_a_snapshot_that_never_comes_ends_the_connection() -> None:
+    """Heartbeats go on and both channels are acknowledged: only the snapshot of balances is lost."""
+    session = connected()
+    for frame in session.received(STATUS, NOW).send:
+        request = json.loads(frame)
+        if request["method"] == "subscribe":
+            channel = request["params"]["channel"]
+            session.received(reply("subscribe", request["req_id"], {"channel": channel}), NOW)
+    session.received(executions(1, kind="snapshot"), NOW)
+    late = NOW + 16 * S
+    session.received(b'{"channel":"heartbeat"}', late)
+    assert not session.tick(NOW + 14 * S).close
+    assert session.tick(late).close
+    assert not session.ready
+
+
 # ---- connecting ----
 
 
