@@ -8,14 +8,18 @@ session up. Left out: what each of them shows (logs.py, status.py, metrics.py, a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 if TYPE_CHECKING:
     from adapters.live import Running
 
-Post = Callable[[np.ndarray], None]
+
+class Post(Protocol):
+    """Hands EVENT rows to the session; `then` is called once the core has learned them."""
+
+    def __call__(self, rows: np.ndarray, then: Callable[[], None] | None = None) -> None: ...
 
 
 class Attending:

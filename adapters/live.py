@@ -99,6 +99,7 @@ class Plan:
 
     previous : folder of the run whose core is taken up, None for a core that has seen nothing
     killed : the kill flag is set, so it begins in HALT
+    attach : store whose capture is followed in place of a public feed
     """
 
     mode: str
@@ -110,6 +111,7 @@ class Plan:
     account: str
     previous: Path | None = None
     killed: bool = False
+    attach: Path | None = None
     seed: int | None = None
 
     @property
@@ -129,6 +131,7 @@ class Account(Protocol):
     gateway: Gateway
 
     async def run(self, stop: asyncio.Event) -> None: ...
+    def facts(self) -> dict[str, Any]: ...
 
 
 MakeAccount = Callable[["Running"], Account]
@@ -267,7 +270,9 @@ class Running:
         self.session: Session | None = None
         self.account: Account | None = None
         self.left = left
-        self.post: Callable[[np.ndarray], None] = lambda rows: None  # set by the loop
+        # Set by the loop: rows that wait their turn, and how the feeds are.
+        self.post: Callable[[np.ndarray], None] = lambda rows: None
+        self.feeds: Callable[[int], dict[str, Any]] = lambda now: {}
         self.first_ts = 0
         self._snapshot_ts = started_at
 
@@ -503,6 +508,7 @@ class _Loop:
             raise ConfigError(f"{len(instruments)} pairs; a session holds {SYMBOLS_MAX}.")
         self.running = Running(self.plan, instruments, self.attending)
         self.running.post = self.post
+        self.running.feeds = self._feeds
         self.running.begin(self._make_account)
         if self.running.account is not None:
             self._account_task = asyncio.create_task(self._follow_account())
@@ -514,12 +520,17 @@ class _Loop:
         """Rows of the feed; stamped by the hub, so nothing that came before is still on its way."""
         self._take(rows, int(rows["ts"][-1]) if len(rows) else 0)
 
-    def post(self, rows: np.ndarray) -> None:
-        """Rows of anybody else: they wait their turn, and are stamped with it."""
+    def post(self, rows: np.ndarray, then: Callable[[], None] | None = None) -> None:
+        """Rows of anybody else: they wait their turn, and are stamped with it.
+
+        then : called once the core has learned them
+        """
 
         def call(ts: int) -> None:
             rows["ts"] = ts
             self._take(rows, ts)
+            if then is not None:
+                then()
 
         self.hub.post(call)
 
@@ -554,7 +565,22 @@ class _Loop:
             await asyncio.sleep(SECOND_S)
             self.hub.post(self._second)
 
+    def _feeds(self, now: int) -> dict[str, Any]:
+        """How each connection is, for people."""
+        found: dict[str, Any] = {
+            f"public {i}": {"phase": each.phase.value, "frames": each.n_frames}
+            for i, each in enumerate(self.capture.sessions)
+        }
+        found["lag_ms"] = self.capture.stats.decode_lag_ns // 1_000_000
+        found["dropped"] = self.hub.n_dropped
+        if self.running is not None and self.running.account is not None:
+            found["account"] = self.running.account.facts()
+        return found
+
     def _second(self, ts: int) -> None:
+        notes, self.capture.stats.notes = self.capture.stats.notes, []
+        for _, note in notes:
+            self.attending.remark({"note": note.text, "level": note.level})
         if self.running is None or self.failure is not None:
             return
         try:

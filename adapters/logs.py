@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import sys
 from collections.abc import Callable, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any, Final, TextIO
@@ -245,10 +244,3 @@ class _Foreign(logging.Handler):
             # The type only: a traceback shows local values and payloads.
             facts["error"] = type(record.exc_info[1]).__name__
         self._logs.write(level, record.name.partition(".")[0], "library", facts)
-
-
-def session_logs(
-    run: str, folder: Path, clock: Clock, clean: Callable[[str], str], **more: Any
-) -> Logs:
-    """The usual log of a session: `session.log` in the run's folder and short lines on stderr."""
-    return Logs(run, clock, folder / "session.log", sys.stderr, clean=clean, **more)

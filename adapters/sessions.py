@@ -29,7 +29,7 @@ from engine.flow.recorder import Recorder
 from engine.instruments import InstrumentTable
 from engine.jit import KERNEL_DIGEST
 from engine.plugins import Family, load_plugins, plugin_tuple
-from engine.reports.manifest import MANIFEST_NAME
+from engine.reports.manifest import MANIFEST_NAME, find_run
 from engine.reports.summary import RunSummary
 from engine.session.loop import end_of_stream
 from engine.session.paper import PaperGateway
@@ -179,6 +179,15 @@ def open_session(folder: Path) -> Built:
         paper = build_paper(started, core, arrays["venue_params"], int(profile.run.cash))
         paper.restore(arrays)
     return Built(started, profile, plugins, core, paper)
+
+
+def find_session(name: Path | str, runs: Path | str) -> Path:
+    """The folder of a session: as `find_run`, and also one that has not ended, or never could."""
+    given = Path(name)
+    for folder in (given, Path(runs) / given):
+        if (folder / SESSION_NAME).is_file():
+            return folder
+    return find_run(name, runs)
 
 
 # --- verify ----------------------------------------------------------------------------------------

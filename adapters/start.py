@@ -31,7 +31,7 @@ from engine.errors import ConfigError
 from engine.live_gate import Gate, decide
 from engine.plugins import load_plugins
 
-RUN_NAME: Final = "run.json"  # in the account's folder: which run its last session wrote
+RUN_NAME: Final = "run-{mode}.json"  # in the account's folder: which run its last session wrote
 # Sections of a profile that hold secrets or belong to this machine: no run's folder has them.
 NOT_KEPT: Final = ("alerts", "mirror", "metrics", "telemetry", "status")
 
@@ -81,13 +81,9 @@ class Ready:
     folder: Path
 
 
-def account_name(account: str, mode: str) -> str:
-    """Shadow and paper sessions have accounts of their own beside the real one."""
-    return account if mode == "live" else f"{account}-{mode}"
-
-
-def folder_of(live: Any, mode: str) -> Path:
-    return account_folder(account_name(live.account, mode), live.state, state_folder())
+def folder_of(live: Any) -> Path:
+    """The account's folder: lock, kill flag, control socket, unread alerts."""
+    return account_folder(live.account, live.state, state_folder())
 
 
 def plan_session(
@@ -98,11 +94,13 @@ def plan_session(
     *,
     fresh: bool = False,
     speed: float = 1.0,
+    attach: Path | None = None,
     seed: int | None = None,
 ) -> Ready:
     """Decide everything that a session of `mode` starts with.
 
     fresh : with a core that has seen nothing, whatever the last session left
+    attach : store whose capture is followed; nothing public is opened then
     speed : of a local venue's market, times the machine's clock
     raises what is wrong: ConfigError, RefusedError (the live gate), SecretError (the folder)
     """
@@ -126,7 +124,7 @@ def plan_session(
     token = None
     if live.level3:
         token = tokens(found.rest, live.keys, clock, found.ssl)
-    folder = open_folder(folder_of(live, mode))
+    folder = open_folder(folder_of(live))
     plan = Plan(
         mode=mode,
         profile=profile,
@@ -134,26 +132,30 @@ def plan_session(
         plugins=load_plugins(profile.plugins),
         hosts=Hosts(found.public, found.level3, found.ssl, token),
         clock=clock,
-        account=account_name(live.account, mode),
-        previous=None if fresh else _previous(folder),
+        account=live.account,
+        previous=None if fresh else _previous(folder, mode),
         killed=KillFlag(folder).is_set(),
+        attach=attach,
         seed=seed,
     )
     return Ready(plan, gate, found, folder)
 
 
-def _previous(folder: Path) -> Path | None:
+def _previous(folder: Path, mode: str) -> Path | None:
     """The run that the account's last session wrote; None where there is none any more."""
     try:
-        run = Path(str(json.loads((folder / RUN_NAME).read_bytes())["run"]))
+        run = Path(str(json.loads((folder / RUN_NAME.format(mode=mode)).read_bytes())["run"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return run if (run / SESSION_NAME).is_file() else None
 
 
-def remember_run(folder: Path, run: Path) -> None:
-    """The next session of this account takes up this run's core."""
-    write_synced(folder / RUN_NAME, json.dumps({"run": str(run.resolve())}).encode() + b"\n")
+def remember_run(folder: Path, mode: str, run: Path) -> None:
+    """The next session of this account and mode takes up this run's core."""
+    write_synced(
+        folder / RUN_NAME.format(mode=mode),
+        json.dumps({"run": str(run.resolve())}).encode() + b"\n",
+    )
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -206,6 +206,17 @@ class Trading(Account):
             looking.cancel()
             stopping.cancel()
             await asyncio.gather(looking, stopping, return_exceptions=True)
+
+    def facts(self) -> dict[str, Any]:
+        """How the private line is, for people."""
+        return {
+            "phase": self.session.phase.value,
+            "synced": self.session.account.synced,
+            "waiting": self.session.n_pending,
+            "doubts": len(self.settle.doubts),
+            "tier": "" if self.session.tier is None else self.session.tier.name,
+            "not_sent": self.n_refused,
+        }
 
     async def _look(self) -> None:
         suspected: set[int] = set()

@@ -15,7 +15,17 @@ from typing import Annotated, Final
 import typer
 from typer.main import get_command
 
-from adapters.cli import capture, check, config, data, mirror, ops, run, venue
+from adapters.cli import (
+    capture,
+    check,
+    config,
+    data,
+    mirror,
+    ops,
+    run,
+    sessions,  # noqa: F401  (adds its verbs to the group `run`)
+    venue,
+)
 from adapters.cli.output import say, write
 from engine.errors import (
     EXIT_INTERRUPTED,

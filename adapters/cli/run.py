@@ -65,12 +65,13 @@ def replay(
     with ProgressReport("replay", quiet=quiet) as shown:
         run = replay_profile(config, record=record, progress=shown.update, verify=verify)
     if as_json:
-        write_json("run.replay", _facts(run.folder, run.manifest))
+        write_json("run.replay", run_facts(run.folder, run.manifest))
         return
-    _print_summary(run.folder, run.manifest, record)
+    print_summary(run.folder, run.manifest, record)
 
 
-def _facts(folder: Path | None, manifest: dict[str, Any]) -> dict[str, Any]:
+def run_facts(folder: Path | None, manifest: dict[str, Any]) -> dict[str, Any]:
+    """What is said of a run as JSON."""
     kept = ("name", "mode", "digest", "config_hash", "seconds", "started", "summary")
     facts = {key: manifest[key] for key in kept}
     if "checksums_verified" in manifest:
@@ -78,7 +79,8 @@ def _facts(folder: Path | None, manifest: dict[str, Any]) -> dict[str, Any]:
     return {"folder": None if folder is None else str(folder)} | facts
 
 
-def _print_summary(folder: Path | None, manifest: dict[str, Any], record: bool = True) -> None:
+def print_summary(folder: Path | None, manifest: dict[str, Any], record: bool = True) -> None:
+    """What came of a run, for people."""
     from engine.reports.summary import blocker_rows, summary_rows, symbol_rows
 
     facts = manifest["summary"]
@@ -120,7 +122,7 @@ def list_(runs: RunsFolder = RUNS, as_json: JsonFlag = False) -> None:
 
     found = list_runs(runs)
     if as_json:
-        write_json("run.ls", {"runs": [_facts(*each) for each in found]})
+        write_json("run.ls", {"runs": [run_facts(*each) for each in found]})
         return
     if not found:
         say(f"no runs under {runs}. Make one: kapitaalbot run replay configs/sample.toml")
@@ -154,7 +156,7 @@ def show(run: RunName, runs: RunsFolder = RUNS, as_json: JsonFlag = False) -> No
     if as_json:
         write_json("run.show", {"folder": str(folder), "manifest": manifest})
         return
-    _print_summary(folder, manifest)
+    print_summary(folder, manifest)
     software = manifest["software"]
     write_pairs(
         [

@@ -1,0 +1,60 @@
+"""How is a session operated? Lease, watch, account and loop together; the shell's one call.
+
+`operate` holds the account for as long as the session runs, lets people watch it, and remembers the
+run so that the next session takes its core up. Left out: arguments and terminals (adapters/cli).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from adapters.attending import Attending, Several
+from adapters.kraken.keys import Redactor, read_keys
+from adapters.live import Ran, Running, run_session
+from adapters.start import Ready, held_account, remember_run
+from adapters.trading import prepare_trading
+from adapters.watching import Watch
+
+
+class _Remember(Attending):
+    """Notes which run the account's next session takes up, as soon as it has begun."""
+
+    def __init__(self, ready: Ready) -> None:
+        self._ready = ready
+
+    def begin(self, running: Running) -> None:
+        remember_run(self._ready.folder, self._ready.plan.mode, running.folder)
+
+
+def operate(
+    ready: Ready,
+    *,
+    stop: Callable[[asyncio.Event], None],
+    for_s: float | None = None,
+    take_over: bool = False,
+    talk: Callable[[str], None] = lambda _: None,
+    show: Callable[[dict[str, Any]], None] | None = None,
+    lines: bool = True,
+    more: tuple[Attending, ...] = (),
+) -> Ran:
+    """Run a session as a person does; raises what ends it, RefusedError for an account that is held."""
+    redactor = Redactor()
+    if ready.gate.may_read_keys:
+        keys = read_keys(ready.plan.profile.live.keys)
+        redactor.add(keys.key)
+        redactor.add(keys.secret)
+    with held_account(ready, take_over) as lease:
+        watch = Watch(ready, lease, redactor.clean, show, lines)
+        prepare = None
+        if ready.gate.may_send:
+            prepare = prepare_trading(ready, lease, watch.say)
+        return run_session(
+            ready.plan,
+            attending=Several((_Remember(ready), watch, *more), talk),
+            prepare=prepare,
+            stop=stop,
+            for_s=for_s,
+            talk=talk,
+        )

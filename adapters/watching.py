@@ -1,0 +1,430 @@
+"""What does a person see of a running session, and what may they ask of it?
+
+`Watch` turns what the core recorded into log lines, counters and alerts, writes the status file,
+feeds the metrics page, and answers the control socket. It only reads; what a person asks for becomes
+rows that the session logs like anything else. Left out: the markers themselves
+(engine/reports/markers.py), how each of them is delivered (logs, metrics, alerts, control).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import resource
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from adapters.alerts import Alerts, apprise_delivery
+from adapters.attending import Attending, Post
+from adapters.control import MODE_NAMES, ControlServer
+from adapters.lease import KillFlag, Lease
+from adapters.live import Running
+from adapters.logs import Logs
+from adapters.metrics import Facts, Metrics
+from adapters.runs import family_names, software
+from adapters.start import Ready
+from engine.clock import utc_text
+from engine.core.orders import ORDER_STATE_NAMES, ORDER_STATE_SUSPECT
+from engine.core.protection import COVER_NAMES
+from engine.core.records import REASONS
+from engine.core.recoveries import RECOVERY_NAMES
+from engine.errors import ConfigError
+from engine.events import HEALTH, HEALTH_ALERTS
+from engine.reports.markers import NAMES, Marker, Markers
+from engine.session.loop import event
+from engine.units import from_money
+
+LOG_NAME: Final = "session.log"
+RECENT: Final = 8  # last decisions that a status shows
+Show = Callable[[dict[str, Any]], None]
+
+
+class Watch(Attending):
+    """Logs, metrics, alerts, status and control of one session.
+
+    clean : takes secrets out of a text; show : is given the facts every second, for a terminal
+    lines : short log lines on stderr
+    """
+
+    def __init__(
+        self,
+        ready: Ready,
+        lease: Lease | None,
+        clean: Callable[[str], str],
+        show: Show | None = None,
+        lines: bool = True,
+    ) -> None:
+        profile = ready.plan.profile
+        self._ready, self._lease, self._clean, self._show = ready, lease, clean, show
+        self._lines = lines
+        self._kill = KillFlag(ready.folder)
+        urls = [each.get_secret_value() for each in profile.alerts.urls]
+        self.alerts = Alerts(
+            ready.folder,
+            ready.plan.clock,
+            apprise_delivery(urls),
+            int(profile.alerts.repeat),
+            int(profile.alerts.escalate),
+            name=f"{profile.run.name} {ready.plan.mode}",
+            clean=clean,
+            note=self._note,
+        )
+        self._post: Post | None = None
+        self._running: Running | None = None
+        self._logs: Logs | None = None
+        self._markers: Markers | None = None
+        self._metrics: Metrics | None = None
+        self._control: asyncio.Task[None] | None = None
+        self._alerts_told = -1
+        self._recent: list[dict[str, Any]] = []
+        self._feeds: dict[str, str] = {}
+        self._minute = 0
+        self._held_back: list[tuple[str, str]] = []
+
+    # --- life ---
+
+    def posts(self, post: Post) -> None:
+        self._post = post
+
+    def begin(self, running: Running) -> None:
+        self._running = running
+        plan, started = self._ready.plan, running.started
+        name, file = running.folder.name, running.folder / LOG_NAME
+        stream = sys.stderr if self._lines else None
+        self._logs = Logs(name, plan.clock, file, stream, clean=self._clean)
+        self._markers = Markers(running.folder.name, started.instruments, RECOVERY_NAMES)
+        if (port := int(plan.profile.metrics.port)) > 0:
+            self._metrics = Metrics(running.folder.name, plan.mode, NAMES)
+            try:
+                self._metrics.start(port)
+            except OSError as error:
+                raise ConfigError(
+                    f"metrics.port {port} cannot be listened on: {error.strerror}.",
+                    "Choose another, or 0 for none.",
+                ) from error
+        self.alerts.start()
+        for level, text in self._held_back:
+            self._write(level, text)
+        self._held_back.clear()
+        facts = {
+            "mode": plan.mode,
+            "endpoint": plan.profile.live.endpoint,
+            "account": plan.account,
+            "config": started.config_hash[:16],
+            "kernels": started.kernels[:16],
+            "version": software()["kapitaalbot"],
+            "previous": started.previous,
+            "pairs": ", ".join(started.instruments.symbols),
+        }
+        self._tell(self._markers.start(**facts))
+        self._control = asyncio.get_running_loop().create_task(self._serve())
+
+    def end(self, running: Running | None, failure: BaseException | None) -> None:
+        if self._markers is not None and running is not None:
+            left = working(running)
+            facts = {
+                "why": "as asked" if failure is None else type(failure).__name__,
+                "orders_left": len(left),
+                "positions": sum(each["qty"] != "0" for each in positions(running)),
+            }
+            self._tell(self._markers.stop(**facts))
+            self._write_status(running, running.plan.clock.now(), ended=True)
+        self.alerts.stop()
+        if self._metrics is not None:
+            self._metrics.stop()
+        if self._logs is not None:
+            self._logs.close()
+
+    # --- what is seen ---
+
+    def learned(self, rows: np.ndarray) -> None:
+        assert self._markers is not None
+        for marker in self._markers.of_events(rows):
+            self._tell(marker)
+
+    def recorded(self, table: str, rows: np.ndarray) -> None:
+        if self._markers is None:
+            return
+        for marker in self._markers.of_rows(table, rows):
+            self._tell(marker)
+        if table == "decisions":
+            self._remember(rows)
+
+    def remark(self, facts: dict[str, Any]) -> None:
+        if text := facts.get("note"):
+            self._write(str(facts.get("level", "info")), str(text))
+
+    def say(self, level: str, text: str) -> None:
+        """Something that a part says in words (the account's line)."""
+        self._write(level, text)
+
+    def second(self, running: Running, now: int) -> None:
+        assert self._markers is not None
+        for marker in self._markers.uncovered(now):
+            self._tell(marker)
+        n_open = self.alerts.open_count()
+        if n_open != self._alerts_told and self._post is not None:
+            self._alerts_told = n_open
+            self._post(event(HEALTH, 0, id=HEALTH_ALERTS, aux=n_open))
+        if self._metrics is not None:
+            self._metrics.update(self._numbers(running, now))
+        if now // 60_000_000_000 != self._minute:
+            self._minute = now // 60_000_000_000
+            timing = {"sync_us": running.session.sync_ns // 1000 if running.session else 0}
+            self._tell(self._markers.timing(**timing))
+        facts = self._write_status(running, now)
+        if self._show is not None:
+            self._show(facts)
+
+    # --- helpers ---
+
+    def _tell(self, marker: Marker) -> None:
+        if self._logs is not None:
+            self._logs.write(marker.level, marker.component, marker.name, marker.facts)
+        if self._metrics is not None:
+            self._metrics.count(marker.name)
+        if marker.alert:
+            self.alerts.tell(marker.alert, **marker.facts)
+
+    def _write(self, level: str, text: str) -> None:
+        if self._logs is None:
+            self._held_back.append((level, text))
+        else:
+            self._logs.write(level, "feed", "note", {"text": self._clean(text)})
+
+    def _note(self, text: str) -> None:
+        self._write("warning", text)
+
+    def _remember(self, rows: np.ndarray) -> None:
+        assert self._running is not None
+        symbols = self._running.started.instruments.symbols
+        for row in rows[-RECENT:]:
+            code, _ = REASONS.get(int(row["blocker"]), (str(int(row["blocker"])), ""))
+            self._recent.append(
+                {
+                    "time": utc_text(int(row["ts"])),
+                    "symbol": symbols[int(row["sym"])],
+                    "blocker": code,
+                    "net_bps": round(float(row["net_bps"]), 2)
+                    if row["net_bps"] == row["net_bps"]
+                    else None,
+                }
+            )
+        del self._recent[:-RECENT]
+
+    def _write_status(self, running: Running, now: int, ended: bool = False) -> dict[str, Any]:
+        facts = self.status_of(running, now)
+        facts["ended"] = ended
+        path = Path(running.plan.profile.status.file or running.folder / "status.json")
+        text = json.dumps(facts, indent=1, sort_keys=True) + "\n"
+
+        def write() -> None:
+            # Seen whole or not at all; whether it survives a power cut does not matter.
+            temporary = path.with_name(f".{path.name}.tmp")
+            temporary.write_text(self._clean(text))
+            os.replace(temporary, path)
+
+        if ended:
+            write()
+        else:
+            running.writer.call(write)
+        return facts
+
+    def status_of(self, running: Running, now: int) -> dict[str, Any]:
+        """How the session stands, as plain values: the status file, `ops status`, the terminal."""
+        glob = running.built.core.glob[0]
+        session = running.session
+        return {
+            "version": 1,
+            "run": running.folder.name,
+            "time": utc_text(now),
+            "ts": now,
+            "session": running.plan.mode,
+            "mode": MODE_NAMES.get(int(glob["mode"]), str(int(glob["mode"]))),
+            "account": running.plan.account,
+            "reconciled": not bool(glob["reconcile"]),
+            "epoch": int(glob["epoch"]),
+            "epoch_status": int(glob["epoch_status"]),
+            "feeds": running.feeds(now),
+            "events": running.log.n_events,
+            "evaluations": int(glob["n_evaluations"]),
+            "commands": 0 if session is None else session.n_commands,
+            "sync_us": 0 if session is None else session.sync_ns // 1000,
+            "clock_offset_ms": int(glob["clock_offset"]) // 1_000_000,
+            "equity": str(from_money(int(glob["equity"]))),
+            "cash": str(from_money(int(glob["cash"]))),
+            "realized": str(from_money(int(glob["realized"]))),
+            "fees": str(from_money(int(glob["fees"]))),
+            "positions": positions(running),
+            "orders": working(running),
+            "decisions": self._recent[-RECENT:],
+            "blockers": top_blockers(glob),
+            "alerts": self.alerts.open_list(),
+            "killed": self._kill.is_set(),
+            "lease": 0 if self._lease is None else self._lease.number,
+        }
+
+    def _numbers(self, running: Running, now: int) -> Facts:
+        core, session = running.built.core, running.session
+        glob, orders, symbols = core.glob[0], core.orders, core.symbols
+        held = symbols["position"]
+        works = (orders["id"] > 0) & (orders["ts_done"] == 0)
+        bare = held["uncovered_ts"] > 0
+        uncovered = held["unprotected_ns"].sum() + (now - held["uncovered_ts"][bare]).sum()
+        newest = int(max(symbols["book_ts"].max(), 0))
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        return Facts(
+            events=running.log.n_events,
+            evaluations=int(glob["n_evaluations"]),
+            commands=0 if session is None else session.n_commands,
+            fills=int(running.summary.n["fills"]),
+            log_sync_s=0.0 if session is None else session.sync_ns / 1e9,
+            feed_age_s=(now - newest) / 1e9 if newest else 0.0,
+            account_age_s=(now - int(glob["account_ts"])) / 1e9 if glob["account_ts"] else 0.0,
+            clock_offset_s=int(glob["clock_offset"]) / 1e9,
+            orders_open=int(works.sum()),
+            orders_suspect=int((works & (orders["state"] == ORDER_STATE_SUSPECT)).sum()),
+            positions=int((held["qty"] > 0).sum()),
+            uncovered_s=float(uncovered) / 1e9,
+            uncovered_now=int(bare.sum()),
+            equity=float(from_money(int(glob["equity"]))),
+            exposure=float(from_money(int(glob["exposure"]))),
+            cash=float(from_money(int(glob["cash"]))),
+            drawdown=float(from_money(int(glob["peak"]) - int(glob["equity"]))),
+            mode=int(glob["mode"]),
+            epoch_status=int(glob["epoch_status"]),
+            reconciled=not bool(glob["reconcile"]),
+            books_verified=int(symbols["verified"].sum()),
+            symbols=len(symbols),
+            alerts_open=self.alerts.open_count(),
+            alerts_overdue=self.alerts.overdue_count(),
+            lease=0 if self._lease is None else self._lease.number,
+            memory_bytes=memory,
+            disk_free_bytes=shutil.disk_usage(running.folder).free,
+            blockers=top_blockers(glob),
+            alerts_told=self.alerts.counts(),
+        )
+
+    # --- control ---
+
+    async def _serve(self) -> None:
+        server = ControlServer(self._ready.folder, _Driven(self))
+        await server.start()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await server.stop()
+
+    @property
+    def running(self) -> Running:
+        assert self._running is not None
+        return self._running
+
+    @property
+    def post(self) -> Post:
+        assert self._post is not None
+        return self._post
+
+    def must_not_loosen(self) -> str:
+        if self._kill.is_set():
+            return "the kill flag is set: `kapitaalbot ops arm` takes it away"
+        n = self.alerts.open_count()
+        return f"{n} critical alerts are not acknowledged" if n else ""
+
+
+class _Driven:
+    """The session, as the control socket sees it."""
+
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
+
+    def status(self) -> Mapping[str, Any]:
+        running = self._watch.running
+        return self._watch.status_of(running, running.plan.clock.now())
+
+    def mode(self) -> int:
+        return int(self._watch.running.built.core.glob[0]["mode"])
+
+    def symbol_row(self, symbol: str) -> int:
+        return self._watch.running.started.instruments.index(symbol)
+
+    def family_code(self, name: str) -> int:
+        names = family_names(self._watch.running.built.plugins)
+        for code, known in names.items():
+            if known == name:
+                return code
+        raise ConfigError(
+            f"there is no family {name!r}.", f"Families are {', '.join(names.values())}."
+        )
+
+    def acknowledge(self, number: int) -> int:
+        return self._watch.alerts.acknowledge(number)
+
+    def must_not_loosen(self) -> str:
+        return self._watch.must_not_loosen()
+
+    async def take(self, rows: np.ndarray) -> Mapping[str, Any]:
+        learned = asyncio.Event()
+        self._watch.post(rows, learned.set)
+        await learned.wait()
+        running = self._watch.running
+        return {
+            "mode": MODE_NAMES.get(self.mode(), str(self.mode())),
+            "orders": working(running),
+            "positions": positions(running),
+        }
+
+
+def positions(running: Running) -> list[dict[str, Any]]:
+    """What is held, pair by pair, with its protection."""
+    found = []
+    for pair, symbol in zip(running.started.instruments, running.built.core.symbols, strict=True):
+        position = symbol["position"]
+        if position["qty"] == 0 and position["dust"] == 0:
+            continue
+        found.append(
+            {
+                "symbol": pair.symbol,
+                "qty": str(pair.qty(int(position["qty"]))),
+                "dust": str(pair.qty(int(position["dust"]))),
+                "stop": str(pair.price(int(position["stop"]))),
+                "protection": COVER_NAMES.get(int(position["coverage"]), "?"),
+                "covered": str(pair.qty(int(position["covered"]))),
+                "realized": str(from_money(int(position["realized"]))),
+            }
+        )
+    return found
+
+
+def working(running: Running) -> list[dict[str, Any]]:
+    """Orders that have not ended."""
+    found = []
+    orders = running.built.core.orders
+    for order in orders[(orders["id"] > 0) & (orders["ts_done"] == 0)]:
+        pair = running.started.instruments[int(order["sym"])]
+        found.append(
+            {
+                "id": int(order["id"]),
+                "symbol": pair.symbol,
+                "side": "buy" if order["side"] > 0 else "sell",
+                "qty": str(pair.qty(int(order["qty"]))),
+                "filled": str(pair.qty(int(order["filled"]))),
+                "price": str(pair.price(int(order["price"] or order["trigger"]))),
+                "state": ORDER_STATE_NAMES.get(int(order["state"]), "?"),
+            }
+        )
+    return found
+
+
+def top_blockers(glob: np.void, n: int = 12) -> dict[str, int]:
+    counts = glob["reason_counts"]
+    order = np.argsort(-counts, kind="stable")[:n]
+    return {
+        REASONS[int(i)][0]: int(counts[i]) for i in order if counts[i] > 0 and int(i) in REASONS
+    }
