@@ -25,7 +25,7 @@ import numpy as np
 from adapters.attending import Attending, no_attending
 from adapters.kraken.capture import Capture, CaptureConfig, Lineage
 from adapters.kraken.keeper import Frame, Part
-from adapters.kraken.live import Hosts, Hub
+from adapters.kraken.live import CLOCK_BACK_MAX, Hosts, Hub
 from adapters.kraken.phases import SECOND, Limits
 from adapters.runs import new_folder, table_sink, write_json
 from adapters.sessions import (
@@ -46,7 +46,7 @@ from engine.clock import PacedClock, Stopwatch
 from engine.config import config_hash, make_params, make_venue_params
 from engine.core.params import timer_grid_ns
 from engine.core.state import SYMBOLS_MAX
-from engine.errors import ConfigError, DataError, RefusedError
+from engine.errors import ClockError, ConfigError, DataError, RefusedError
 from engine.events import (
     GAP,
     GAP_SOURCE,
@@ -117,8 +117,13 @@ class Plan:
     @property
     def limits(self) -> Limits:
         """When a connection counts as silent: heartbeats come by the machine's clock."""
-        usual = Limits()
-        return replace(usual, silence=int(usual.silence * max(self.clock.speed, 1.0)))
+        usual, pace = Limits(), max(self.clock.speed, 1.0)
+        return replace(
+            usual,
+            silence=int(usual.silence * pace),
+            answer=int(usual.answer * pace),
+            patience=int(usual.patience * pace),
+        )
 
     @property
     def config_hash(self) -> str:
@@ -294,6 +299,7 @@ class Running:
             ts_last=ts_last,
             taken=self._taken,
         )
+        self.attending.begin(self)
         now = max(self.plan.clock.now(), ts_last)
         rows = []
         if ts_last:
@@ -304,7 +310,6 @@ class Running:
             rows.append(event(MODE, now, aux=MODE_HALT, id=WHO_ENGINE, qty=WHY_KILL))
         if rows:
             self.session.take(np.concatenate(rows), now)
-        self.attending.begin(self)
 
     def take(self, rows: np.ndarray, now: int) -> None:
         assert self.session is not None
@@ -398,6 +403,13 @@ def _take_up(
             f"or an increment of theirs is another now; this session has "
             f"{', '.join(instruments.symbols)}.",
             "Flatten with the profile that it ran with, then start anew: --fresh.",
+        )
+    behind = int(left.built.core.glob[0]["now"]) - plan.clock.now()
+    if behind > CLOCK_BACK_MAX:
+        raise ClockError(
+            f"the clock is {behind / SECOND:,.0f} s before the end of {plan.previous.name}, whose "
+            "core this session would take up.",
+            "Set the clock. Where a local venue's market began anew, start anew as well: --fresh.",
         )
     restore_core(core, core_arrays(left.built.core))
     if paper is not None and left.built.paper is not None:

@@ -10,8 +10,9 @@ tables of a session that died (`finish`), for the next session (`last_state`). L
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
@@ -70,14 +71,15 @@ class Started:
 
     def write(self, folder: Path) -> None:
         facts = dict(vars(self)) | {"instruments": self.instruments.to_json()}
-        write_json(folder / SESSION_NAME, facts)
+        write_json(folder / SESSION_NAME, _plain(facts))
 
     @classmethod
     def read(cls, folder: Path) -> Started:
         """Raises DataError where the folder is no session's, or of another version."""
         path = folder / SESSION_NAME
         try:
-            facts = json.loads(path.read_bytes())
+            # Numbers as they were written, so that the profile comes to the same again.
+            facts = json.loads(path.read_bytes(), parse_float=Decimal)
             version = facts["version"]
         except FileNotFoundError:
             raise DataError(
@@ -106,6 +108,15 @@ class Started:
                 f"{KERNEL_DIGEST[:16]}: it may decide otherwise.",
                 "Check out the version that its manifest names, and try again there.",
             )
+
+
+def _plain(value: Any) -> Any:
+    """With floats for Decimals: their shortest text has the same digits."""
+    if isinstance(value, Mapping):
+        return {name: _plain(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return float(value) if isinstance(value, Decimal) else value
 
 
 @dataclass

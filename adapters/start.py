@@ -27,7 +27,7 @@ from adapters.live import Plan
 from adapters.sessions import SESSION_NAME
 from engine.clock import PacedClock, WallClock
 from engine.config import make_profile, read_given
-from engine.errors import ConfigError
+from engine.errors import ConfigError, VenueError
 from engine.live_gate import Gate, decide
 from engine.plugins import load_plugins
 
@@ -69,6 +69,27 @@ def addresses(live: Any) -> Addresses:
         rest=f"http{secure}://{here}:{port + 3}",
         ssl=context,
     )
+
+
+def _market_time(where: Addresses) -> int:
+    """The time of a local venue's market, ns, as its second begins: it tells whole seconds only."""
+    import httpx
+
+    def asked() -> int:
+        answer = client.get(f"{where.rest}/0/public/Time").json()
+        return int(answer["result"]["unixtime"])
+
+    try:
+        with httpx.Client(trust_env=False, verify=where.ssl or True, timeout=5.0) as client:
+            first = asked()
+            while (now := asked()) == first:
+                pass  # a market that runs faster than the machine: this is short
+    except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
+        raise VenueError(
+            f"the local venue does not tell its time: {type(error).__name__}.",
+            "Is it running, and live.local_port right? Start it: `kapitaalbot venue serve`.",
+        ) from error
+    return now * 1_000_000_000
 
 
 @dataclass(frozen=True)
@@ -119,8 +140,8 @@ def plan_session(
         raise ConfigError("only a local venue runs at another speed.", "Leave --speed out.")
     for section in NOT_KEPT:
         given.pop(section, None)
-    clock = PacedClock(WallClock(), speed)
     found = addresses(live)
+    clock = PacedClock(WallClock(), speed, _market_time(found) if speed != 1.0 else None)
     token = None
     if live.level3:
         token = tokens(found.rest, live.keys, clock, found.ssl)

@@ -33,7 +33,6 @@ from engine.clock import utc_text
 from engine.core.orders import ORDER_STATE_NAMES, ORDER_STATE_SUSPECT
 from engine.core.protection import COVER_NAMES
 from engine.core.records import REASONS
-from engine.core.recoveries import RECOVERY_NAMES
 from engine.errors import ConfigError
 from engine.events import HEALTH, HEALTH_ALERTS
 from engine.reports.markers import NAMES, Marker, Markers
@@ -98,7 +97,7 @@ class Watch(Attending):
         name, file = running.folder.name, running.folder / LOG_NAME
         stream = sys.stderr if self._lines else None
         self._logs = Logs(name, plan.clock, file, stream, clean=self._clean)
-        self._markers = Markers(running.folder.name, started.instruments, RECOVERY_NAMES)
+        self._markers = Markers(running.folder.name, started.instruments)
         if (port := int(plan.profile.metrics.port)) > 0:
             self._metrics = Metrics(running.folder.name, plan.mode, NAMES)
             try:

@@ -43,7 +43,7 @@ _GROUPS: Final[dict[str, tuple[tuple[str, str, str, str, str], ...]]] = {
          "Give the process a faster processor, or fewer pairs."),
         ("EPOCH_DEGRADED", WARN, "Too many books are unverified, or a gap stays open.",
          "Exits, protection and cancels only, until a new epoch is valid.", _LOOK),
-        ("EPOCH_INVALID", CRIT, "The data cannot be believed.",
+        ("EPOCH_INVALID", WARN, "The data cannot be believed.",
          "Protection and cancels only.", "Look at the network and at Kraken's status page."),
         ("RULES_CHANGED", WARN, "The venue changed a pair's increments, minimum or status.",
          "Entries follow the new rules or wait.", _LOOK),

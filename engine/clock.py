@@ -50,21 +50,22 @@ class EventClock:
 
 
 class PacedClock:
-    """A clock that began at the machine's time and runs at `speed` times its pace.
+    """A clock that runs at `speed` times the machine's pace, from its time or from `start` (ns).
 
     For sessions against a local venue whose market runs faster than the machine's clock.
     """
 
-    def __init__(self, clock: Clock, speed: float = 1.0) -> None:
+    def __init__(self, clock: Clock, speed: float = 1.0, start: int | None = None) -> None:
         self._clock, self.speed = clock, speed
-        self._start = clock.now()
+        self._machine = clock.now()
+        self._start = self._machine if start is None else start
         # Integers: an hour in nanoseconds times a float would lose some.
         self._speed_e6 = round(speed * 1_000_000)
         if self._speed_e6 <= 0:
             raise ClockError(f"a clock of speed {speed} does not run.", "Give more than 0.")
 
     def now(self) -> int:
-        elapsed = self._clock.now() - self._start
+        elapsed = self._clock.now() - self._machine
         return self._start + elapsed * self._speed_e6 // 1_000_000
 
     def seconds_until(self, ts: int) -> float:

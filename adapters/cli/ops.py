@@ -58,7 +58,7 @@ def place(
     named = {"account": account, "state": state}
     given = {key: value for key, value in named.items() if value is not None}
     live = read_config(profile, {"live": given}).live
-    return live, folder_of(live, mode)
+    return live, folder_of(live)
 
 
 def ask(folder: Path, request: Mapping[str, Any]) -> dict[str, Any]:

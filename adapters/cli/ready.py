@@ -118,7 +118,7 @@ def _account(found: Findings, live: Any, mode: str) -> None:
     from adapters.start import folder_of
     from engine.clock import WallClock, utc_text
 
-    folder = folder_of(live, mode)
+    folder = folder_of(live)
     try:
         stat = folder.lstat()
     except FileNotFoundError:
@@ -292,7 +292,7 @@ async def _scope(found: Findings, live: Any, mode: str, where: Addresses, keys: 
     from engine.clock import WallClock
 
     clock = WallClock()
-    nonces = NonceFile(folder_of(live, mode), keys.fingerprint, clock)
+    nonces = NonceFile(folder_of(live), keys.fingerprint, clock)
     rest = Rest(
         where.rest,
         tier=TIERS[live.tier],

@@ -8,6 +8,8 @@ if TYPE_CHECKING:
     from rich.console import Group
 
 EPOCHS: Final = {0: "none", 1: "valid", 2: "degraded", 3: "invalid", 4: "closed"}
+ORDER_COLUMNS: Final = ("symbol", "side", "qty", "filled", "price", "state")
+DECISION_COLUMNS: Final = ("time", "symbol", "blocker", "net_bps")
 COLOURS: Final = {"NORMAL": "green", "REDUCED": "yellow", "EXIT_ONLY": "yellow"}
 
 
@@ -47,11 +49,9 @@ def draw(facts: dict[str, Any]) -> Group:
             _table("positions", facts["positions"], ("symbol", "qty", "stop", "protection"))
         )
     if facts["orders"]:
-        columns = ("symbol", "side", "qty", "filled", "price", "state")
-        parts.append(_table("orders", facts["orders"], columns))
+        parts.append(_table("orders", facts["orders"], ORDER_COLUMNS))
     if facts["decisions"]:
-        columns = ("time", "symbol", "blocker", "net_bps")
-        parts.append(_table("last decisions", facts["decisions"][-4:], columns))
+        parts.append(_table("last decisions", facts["decisions"][-4:], DECISION_COLUMNS))
     for alert in facts["alerts"][:4]:
         parts.append(Text(f"ALERT {alert['number']} {alert['code']} {alert['facts']}", "bold red"))
     return Group(*parts)
