@@ -52,6 +52,19 @@ def clock_unsure(glob, params):
 
 
 @kernel
+def journal_slow(glob, params):
+    """Did the newest sync fail, or was it slow a short while ago?
+
+    Without commands nothing is synced, so a slow one must not be the reason that no other follows.
+    """
+    if glob["journal_failed"] != 0:
+        return True
+    if glob["journal_ns"] <= params["gates_journal_max_ns"]:
+        return False
+    return glob["now"] - glob["journal_ts"] < params["gates_journal_hold_ns"]
+
+
+@kernel
 def shell_gate(desk):
     """Why no symbol takes an entry now, OK if nothing of the shell stands in the way."""
     glob = desk.glob
@@ -67,7 +80,7 @@ def shell_gate(desk):
         return RECONCILE_PENDING
     if glob["cash_differs"] != 0:
         return BALANCE_DIFFERS
-    if glob["journal_failed"] != 0 or glob["journal_ns"] > params["gates_journal_max_ns"]:
+    if journal_slow(glob, params):
         return JOURNAL_SLOW
     if clock_unsure(glob, params):
         return CLOCK_UNSURE

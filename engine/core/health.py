@@ -79,6 +79,7 @@ def take_fact(glob, code, aux, qty):
         glob["clock_ts"] = glob["now"]
     elif code == HEALTH_JOURNAL:
         glob["journal_ns"] = aux
+        glob["journal_ts"] = glob["now"]
         glob["journal_failed"] = 1 if qty != 0 else 0
     elif code == HEALTH_LAG:
         glob["lag_ns"] = max(aux, qty)

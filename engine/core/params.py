@@ -479,6 +479,9 @@ PARAMETERS: Final[tuple[Parameter, ...]] = (
     Parameter("gates", "clock_max_ns", S, 0, 3600 * S, "ns", "offset to the venue's clock"),
     Parameter("gates", "clock_age_max_ns", 120 * S, S, 86_400 * S, "ns", "age of its measurement"),
     Parameter("gates", "journal_max_ns", 250_000_000, 0, 60 * S, "ns", "one sync of the log"),
+    Parameter(
+        "gates", "journal_hold_ns", 60 * S, 0, 86_400 * S, "ns", "a slower one counts for so long"
+    ),
     Parameter("gates", "lag_max_ns", 500_000_000, 0, 60 * S, "ns", "behind what the venue sends"),
     Parameter(
         "gates", "silence_max_ns", 2_500_000_000, 0, 600 * S, "ns", "nothing from the public side"

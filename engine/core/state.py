@@ -192,6 +192,7 @@ GLOB: Final = np.dtype(
         ("clock_offset", "<i8"),  # ns, venue's clock minus ours
         ("clock_ts", "<i8"),  # when it was measured, 0 never
         ("journal_ns", "<i8"),  # how long the newest sync of the log took
+        ("journal_ts", "<i8"),  # when that was told
         ("journal_failed", "<i8"),
         ("lag_ns", "<i8"),  # the larger of writer's and decoder's
         ("heartbeat_ts", "<i8"),  # newest heartbeat, 0 never

@@ -258,6 +258,30 @@ def test_a_failed_sync_takes_the_engine_to_exit_only_once() -> None:
     assert OK == desk.enter()[0]
 
 
+def test_a_slow_sync_is_forgiven_in_time_and_a_failed_one_is_not() -> None:
+    """Nothing is synced while nothing is sent: the gate must not keep itself closed."""
+    desk = open_desk()
+    desk.fact(HEALTH_JOURNAL, aux=S)
+    desk.wait(59 * S)
+    good_again(desk)
+    assert JOURNAL_SLOW == desk.enter()[0]
+    desk.wait(2 * S)
+    good_again(desk)
+    assert OK == desk.enter()[0]
+    desk.position()["entry_slot"] = 0
+    desk.fact(HEALTH_JOURNAL, aux=MS, qty=1)
+    desk.tell(MODE, WHO_OPERATOR, MODE_NORMAL, WHY_COMMAND)
+    desk.wait(600 * S)
+    good_again(desk)
+    assert JOURNAL_SLOW == desk.enter()[0]
+
+
+def good_again(desk: OrderDesk) -> None:
+    desk.fact(HEALTH_CLOCK, aux=MS, qty=40 * MS)
+    desk.fact(HEALTH_ACCOUNT_ALIVE, aux=int(desk.glob["now"]))
+    desk.tell(HEARTBEAT, 0)
+
+
 def test_a_start_forgets_what_the_session_before_was_told() -> None:
     desk = open_desk()
     desk.fact(HEALTH_STOPPING)
