@@ -105,7 +105,7 @@ def live(
     Orders leave only if the profile allows them, KAPITAALBOT_LIVE is set, and the checks of
     `kapitaalbot check ready PROFILE` pass. It begins in EXIT_ONLY until it agrees with the venue.
     Ctrl-C withdraws entries and leaves protective stops at the venue.
-    Example: kapitaalbot run live my.toml (with KAPITAALBOT_LIVE=1 in its environment)
+    Example: kapitaalbot run live my.toml
     """
     _run("live", profile, settings, out, for_, fresh, speed, attach, take_over, quiet, as_json)
 
