@@ -86,6 +86,11 @@ _MONEY: Final = Decimal(1).scaleb(-MONEY_DECIMALS)
 _EXACT: Final = Context(prec=120)
 _AMOUNT_MAX: Final = 1 << 62  # of money or units in an event; what lies above is damaged input
 _OPEN: Final = ("pending_new", "new", "partially_filled")
+_END_KINDS: Final = {
+    "filled": ORDER_FILLED,
+    "canceled": ORDER_CANCELED,
+    "expired": ORDER_EXPIRED,
+}
 _STOPS: Final = ("stop-loss", "stop-loss-limit", "take-profit", "take-profit-limit")
 # Free text of the venue: matched by what it begins with or holds.
 _CANCELS: Final = (
@@ -406,9 +411,19 @@ class AccountFeed:
             order.status = "vanished"
 
     def restate(self, order: OrderState, now: int) -> Read:
-        """Say once more how an open order stands, which is what ends a suspicion."""
+        """Say once more how an order stands or ended, which is what ends a suspicion."""
         read = Read()
-        self._order_row(read, ORDER_ACK, order, Report(order.order_id), now, SNAPSHOT)
+        kind = _END_KINDS.get(order.status)
+        if order.is_open:
+            self._order_row(read, ORDER_ACK, order, Report(order.order_id), now, SNAPSHOT)
+        if kind is None:
+            return read
+        qty = order.done if kind == ORDER_FILLED else order.leaves
+        reason = CANCEL_USER if kind == ORDER_CANCELED else 0
+        self._row(
+            read, kind, now, Report(order.order_id), order, side=order.side, qty=qty, aux=reason,
+            flags=SNAPSHOT | LAST,
+        )  # fmt: skip
         return read
 
     def absent(self, order: OrderState, now: int) -> Read:

@@ -357,8 +357,15 @@ class Settle:
             return
         for id, doubt in list(self._doubts.items()):
             order = account.of_id(id)
-            if order is None or not (order.is_open or order.status == "vanished"):
+            if order is None:
                 self._doubts.pop(id, None)
+                self._note(
+                    "error", f"nothing is known of order {cl_ord_id_of(id)}, which is in doubt"
+                )
+            elif not (order.is_open or order.status == "vanished"):
+                # It ended, and whoever doubts it missed how.
+                self._doubts.pop(id, None)
+                self._tell(account.restate(order, now), now)
             elif not order.order_id:
                 self._absent(order, doubt, id in nowhere, begun, now)
             elif order.is_open and order.acked:

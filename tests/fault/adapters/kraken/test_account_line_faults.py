@@ -288,6 +288,29 @@ def test_a_reply_to_a_cancel_that_is_lost_leaves_the_order_to_its_report(tmp_pat
     with_account(tmp_path, work, faults=lost)
 
 
+def test_an_order_that_the_core_doubts_is_told_again_whether_it_rests_or_ended(
+    tmp_path: Path,
+) -> None:
+    async def work(mine: Account) -> None:
+        mine.add(7)
+        mine.add(8)
+        mine.add(9, price=await mine.beyond(), tif=c.IOC)
+        await mine.until(lambda: len(mine.rows(ORDER_ACK)) == 3)
+        mine.cancel(7)
+        await mine.until(lambda: len(mine.rows(ORDER_CANCELED, ORDER_FILLED)) == 2)
+        before = len(mine.events)
+        mine.line.suspect([7, 8, 9])
+        await mine.reconciled()
+        again = mine.events[before:]
+        for kind, id in ((ORDER_CANCELED, 7), (ORDER_ACK, 8), (ORDER_FILLED, 9)):
+            [row] = again[(again["kind"] == kind) & (again["id"] == id)]
+            first = mine.events[(mine.events["kind"] == kind) & (mine.events["id"] == id)][0]
+            assert row["qty"] == first["qty"]
+            assert row["flags"] & SNAPSHOT
+
+    with_account(tmp_path, work)
+
+
 def test_an_amend_whose_answer_and_report_are_lost_is_settled_by_a_new_snapshot(
     tmp_path: Path,
 ) -> None:
