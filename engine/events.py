@@ -146,7 +146,8 @@ FIELDS_OF_KIND: Final[dict[int, str]] = {
     BALANCE: "sym = -1 and id = 0: quote money in qty; sym >= 0: lots of its base in qty",
     ORDER_COMMAND: "a command of the core, journaled before it leaves: three records, closed by LAST "
     "(engine/flow/journal.py); id = client order id",
-    TABLE_UPDATE: "aux = TABLE_*; TABLE_FEES: price, qty = our maker and taker rate, 1/100 bps",
+    TABLE_UPDATE: "aux = TABLE_*; TABLE_FEES: price, qty = our maker and taker rate, 1/100 bps; "
+    "TABLE_UNIVERSE: sym is in (price 1) or out (0), id = version; LAST swaps the set",
     MODE: "aux = MODE_*, id = who (WHO_*), qty = why (WHY_*)",
     OPERATOR: "id = OPERATOR_*, sym = -1: all; aux as the code says",
     HEALTH: "a fact of the shell: id = HEALTH_*, the other fields as the code says",
@@ -279,6 +280,7 @@ CANCEL_ALL: Final = 6
 CANCEL_FUNDS: Final = 7
 
 TABLE_FEES: Final = 1  # what our account pays from now on
+TABLE_UNIVERSE: Final = 2  # which symbols may take entries
 
 SCHEMA_METADATA: Final = {b"kapitaalbot.event": str(EVENT_SCHEMA_VERSION).encode()}
 

@@ -62,6 +62,12 @@ STAGE_RESULTS: Final[dict[str, types.Type]] = {
     "take_operator": _NONE,
     "take_balance": _NONE,
     "settle_account": _NONE,
+    "drain_heap": _NONE,
+    "queue_losers": _NONE,
+    "update_universe": _NONE,
+    "plain_features": _NONE,
+    "wide_features": _NONE,
+    "price_routes": _NONE,
 }
 STAGE_NAMES: Final = tuple(STAGE_RESULTS)
 

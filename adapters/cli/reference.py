@@ -150,6 +150,9 @@ TABLE_MEANINGS: Final = {
     "recoveries": "What was seen or done to bring our books and the venue together: connections lost, "
     "orders in doubt, balances that differ, and how each was settled.",
     "balances": "Each balance that the venue told, beside what our fills say is ours.",
+    "releases": "What waited for its turn and was asked again between two evaluations.",
+    "flow": "At each evaluation: how many candidates wait, and the counters of what did.",
+    "universe": "Each symbol that entered or left the traded universe, and why.",
     "commands": "Every command that went to the venue, as it was sent.",
 }
 

@@ -32,8 +32,8 @@ NOT_FOR_REPLAY: Final = (GENERATOR, FEED)
 # Stages (engine/stage.py) by part; what is named nowhere here is compiled with the orders, so a new
 # stage needs no line.
 STAGES: Final = {
-    MARKET: ("sample_market", "widen_market"),
-    ROUTES: ("refresh_market", "judge_symbol"),
+    MARKET: ("sample_market", "widen_market", "plain_features", "wide_features"),
+    ROUTES: ("refresh_market", "judge_symbol", "price_routes"),
     VENUE: ("run_venue", "command_to_venue", "timer_to_venue"),
     LOOP: ("evaluate", "on_other", "run_core", "step_one"),
 }

@@ -13,6 +13,7 @@ from typing import Final
 from engine.commands import ROLE_ENTRY
 from engine.core.costs import present_rates
 from engine.core.desk import desk_of
+from engine.core.lanes import TIER_NONE, tier_share_max
 from engine.core.positions import value_at
 from engine.core.records import (
     CAPITAL_EXHAUSTED,
@@ -215,6 +216,10 @@ def sized_qty(desk, i, price, strength):
     budget = share_money(glob["free"], params["capital_base_fraction"] * strength)
     budget = share_money(budget, size_factor(desk))
     budget = min(budget, params["capital_order_max"])
+    if symbol["tier"] != TIER_NONE:
+        budget = min(budget, share_money(equity, tier_share_max(params, symbol["tier"])))
+    if symbol["allotted"] >= 0:
+        budget = min(budget, symbol["allotted"])
     budget = min(budget, share_money(equity, params["risk_symbol_max"]) - symbol_value(desk, i))
     budget = min(budget, share_money(equity, params["risk_exposure_max"]) - glob["exposure"])
     _, taker = present_fees(desk)

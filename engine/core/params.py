@@ -349,6 +349,14 @@ PARAMETERS: Final[tuple[Parameter, ...]] = (
         "money",
         "pins equity for research runs; 0: equity from balances and marks",
     ),
+    Parameter(
+        "capital", "allocator", False, 0, 1, "", "share capital among the candidates of one moment"
+    ),
+    Parameter("capital", "share_min", 0.1, 0.0, 1.0, "of free", "least share of one of them"),
+    Parameter("capital", "share_max", 0.5, 0.0, 1.0, "of free", "largest share of one of them"),
+    Parameter(
+        "capital", "family_share_max", 0.8, 0.0, 1.0, "of free", "largest share of one family"
+    ),
     Parameter("capital", "reduced_factor", 0.5, 0.0, 1.0, "", "size multiplier in mode REDUCED"),
     # risk
     Parameter("risk", "exposure_max", 0.80, 0.0, 10.0, "of equity", "all positions and entries"),
@@ -488,6 +496,64 @@ PARAMETERS: Final[tuple[Parameter, ...]] = (
     ),
     Parameter(
         "gates", "account_age_max_ns", 30 * S, 0, 3600 * S, "ns", "nothing from the private side"
+    ),
+    # what waits for its turn between evaluations
+    Parameter(
+        "heap", "enabled", False, 0, 1, "", "winners that only lost to a better one may leave later"
+    ),
+    Parameter("heap", "max_per_drain", 1, 0, 64, "", "of them may leave between two evaluations"),
+    Parameter(
+        "heap", "refresh_max", 8, 0, 1000, "", "symbols evaluated again between two evaluations"
+    ),
+    Parameter(
+        "heap",
+        "refresh_bps",
+        1.0,
+        0.0,
+        1000.0,
+        "bps",
+        "mid moved by this: evaluate its routes again",
+    ),
+    Parameter("heap", "wake_bps", 0.1, 0.0, 1000.0, "bps", "change of the best score that counts"),
+    Parameter("heap", "family_lifetime", True, 0, 1, "", "fade by each family's half-life"),
+    Parameter("heap", "half_life_s", 30.0, 0.001, 1e6, "s", "fade by this without family_lifetime"),
+    Parameter("heap", "half_lives", 2.0, 0.01, 100.0, "", "half-lives after which waiting ends"),
+    # who may take entries
+    Parameter(
+        "universe",
+        "every_ns",
+        0,
+        0,
+        86_400 * S,
+        "ns",
+        "the core chooses the traded symbols anew this often; 0: all of them, or as events say",
+    ),
+    Parameter("universe", "cap", 50, 1, 64, "", "most symbols inside; pins may exceed it"),
+    Parameter("universe", "enter_rank", 40, 1, 64, "", "rank by turnover from which one enters"),
+    Parameter("universe", "leave_rank", 60, 1, 1000, "", "rank beyond which one leaves"),
+    Parameter("universe", "stay_ns", 3600 * S, 0, 7 * 86_400 * S, "ns", "shortest stay"),
+    Parameter("universe", "rotation_max", 5, 1, 64, "", "symbols that may enter per choice"),
+    Parameter("universe", "turnover_min", 0, 0, 1 << 60, "money", "least turnover of 24 h"),
+    Parameter("universe", "spread_max_bps", 1000.0, 0.0, 10_000.0, "bps", "widest mean spread"),
+    # tiers of liquidity
+    Parameter("tiers", "enabled", False, 0, 1, "", "a symbol without a tier takes no entries"),
+    Parameter("tiers", "a_depth", 50_000.0, 0.0, 1e12, "quote", "thinner side within 5 bps: A"),
+    Parameter("tiers", "a_spread_bps", 3.0, 0.0, 1000.0, "bps", "widest spread of A"),
+    Parameter("tiers", "a_trades", 20.0, 0.0, 1e6, "1/min", "fewest trades of A"),
+    Parameter("tiers", "a_age_ns", 2 * S, 0, 3600 * S, "ns", "oldest book of A"),
+    Parameter("tiers", "a_max", 0.3, 0.0, 10.0, "of equity", "largest order of A"),
+    Parameter("tiers", "b_depth", 5_000.0, 0.0, 1e12, "quote", "thinner side within 5 bps: B"),
+    Parameter("tiers", "b_spread_bps", 15.0, 0.0, 1000.0, "bps", "widest spread of B"),
+    Parameter("tiers", "b_trades", 2.0, 0.0, 1e6, "1/min", "fewest trades of B"),
+    Parameter("tiers", "b_age_ns", 5 * S, 0, 3600 * S, "ns", "oldest book of B"),
+    Parameter("tiers", "b_max", 0.1, 0.0, 10.0, "of equity", "largest order of B"),
+    # conflicts between candidates
+    Parameter("conflict", "enabled", False, 0, 1, "", "look for candidates in each other's way"),
+    Parameter(
+        "conflict", "correlation", 0.8, -1.0, 1.0, "-1..1", "of two mids over 5 m, above: conflict"
+    ),
+    Parameter(
+        "conflict", "factor", 0.0, 0.0, 1.0, "", "multiplies the rank of what conflicts; 0: refuse"
     ),
     # planning and order life
     Parameter("orders", "maker_window_ns", 30 * S, S, 86_400 * S, "ns", "life of a resting entry"),
@@ -690,6 +756,12 @@ PARAMETERS: Final[tuple[Parameter, ...]] = (
     # ranking
     Parameter(
         "ranking", "tod", False, 0, 1, "", "multiply the rank of symbols by their hour of the week"
+    ),
+    Parameter(
+        "ranking", "horizon_first", False, 0, 1, "", "choose the horizon first, then the best route"
+    ),
+    Parameter(
+        "ranking", "per_horizon_max", 0, 0, 64, "", "symbols that may enter by one horizon; 0: any"
     ),
     Parameter(
         "ranking", "tod_prior", 4.0, 0.001, 1e6, "hours", "doubt against what an hour has shown"

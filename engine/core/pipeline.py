@@ -7,11 +7,18 @@ its symbol with a blocker, never the evaluation. Pure over the state, the same f
 
 from __future__ import annotations
 
+from engine.core.allocate import allot
 from engine.core.capital import order_qty, reference_qty, update_capital
 from engine.core.drift import rank_movers
 from engine.core.features import compute_features
+from engine.core.lanes import (
+    CONFLICT_NONE,
+    correlated_conflict,
+    opposed_conflict,
+)
 from engine.core.learned import learn_prints
 from engine.core.level3 import level3_second
+from engine.core.members import update_universe
 from engine.core.minutes import minutes_second
 from engine.core.orders import count_working
 from engine.core.planner import manage_entries, plan_entry
@@ -21,6 +28,7 @@ from engine.core.reconcile import settle_account
 from engine.core.records import (
     ALLOW,
     ALREADY_IN_POSITION,
+    CONFLICT_LANE,
     EXECUTE,
     LOST_TO_BETTER,
     N_REASONS,
@@ -38,7 +46,7 @@ from engine.core.records import (
 from engine.core.refill import refill_expire
 from engine.core.regime import update_regime
 from engine.core.risk import cap_gate, risk_gate, risk_reason, settle_throttle
-from engine.core.routes import route_taking
+from engine.core.routes import N_HORIZONS, route_horizon, route_taking
 from engine.core.rows import claim_row
 from engine.core.safety import settle_mode
 from engine.core.selection import (
@@ -79,12 +87,32 @@ def sample_market(core, i):
 
 
 @stage
+def plain_features(core, i):
+    """`compute_features` of symbol i as of now."""
+    compute_features(core.symbols[i], core.glob[0]["now"])
+
+
+@stage
+def price_routes(core, i, now, reference_qty):
+    """`select_routes`, its answer in work["found"]."""
+    selection = select_routes(core, i, now, reference_qty)
+    found = core.work[0]["found"]
+    found["winner"] = selection.winner
+    found["runner_up"] = selection.runner_up
+    found["best"] = selection.best
+    found["margin_bps"] = canonical(selection.margin_bps)
+    found["n_candidates"] = selection.n_candidates
+    found["n_active"] = selection.n_active
+    found["n_positive"] = selection.n_positive
+
+
+@stage
 def refresh_market(core, i):
     """Bring windows, features and regime of one symbol to the present."""
     symbol = core.symbols[i]
     now = core.glob[0]["now"]
     sample_market(core, i)
-    compute_features(symbol, now)
+    plain_features(core, i)
     update_regime(symbol, core.params[0], now)
     widen_market(core, i)
 
@@ -218,35 +246,58 @@ def judge_symbol(core, i, evaluation):
         record_symbol_blocker(core, i, now, code)
         return
     evaluation["n_ready"] += 1
-    found = select_routes(core, i, now, reference_qty(core, i))
-    row["n_candidates"] = found.n_candidates
-    row["n_active"] = found.n_active
-    row["margin_bps"] = canonical(found.margin_bps)
-    evaluation["n_candidates"] += found.n_candidates
-    evaluation["n_active"] += found.n_active
-    evaluation["n_positive"] += found.n_positive
+    price_routes(core, i, now, reference_qty(core, i))
+    found = work["found"]
+    row["n_candidates"] = found["n_candidates"]
+    row["n_active"] = found["n_active"]
+    row["margin_bps"] = found["margin_bps"]
+    evaluation["n_candidates"] += found["n_candidates"]
+    evaluation["n_active"] += found["n_active"]
+    evaluation["n_positive"] += found["n_positive"]
     candidates = work["candidates"]
     record_candidates(core, i, now)
     follow_entry(core, i)
-    if found.best >= 0:
-        best = candidates[found.best]
+    if found["best"] >= 0:
+        best = candidates[found["best"]]
         copy_economics(row, best)
         row["route"] = best["route"]
         net = best["net_bps"]
         if not evaluation["best_net_bps"] >= net:
             evaluation["best_net_bps"] = net
-    if found.runner_up >= 0:
-        row["runner_up"] = candidates[found.runner_up]["route"]
-    if found.winner >= 0:
-        winner = candidates[found.winner]
+    if found["runner_up"] >= 0:
+        row["runner_up"] = candidates[found["runner_up"]]["route"]
+    if found["winner"] >= 0:
+        winner = candidates[found["winner"]]
         work["winner_rows"][i] = winner
-        symbol["winner_index"] = found.winner
+        symbol["winner_index"] = found["winner"]
         symbol["winner_score"] = winner["score"]
         if params["ranking_tod"] == 1:
             symbol["winner_score"] = winner["score"] * symbol["daytime"]["multiplier"]
         row["outcome"] = SKIP
+        if params["conflict_enabled"] == 1:
+            note_conflict(core, i, row, winner["score"])
     else:
         row["blocker"] = dominant_blocker(work["reason_counts"])
+
+
+@kernel
+def note_conflict(core, i, row, score):
+    """Write into the decision row what the winner of symbol i conflicts with, and rank it lower.
+
+    With `conflict.factor` 0 it is refused when its turn comes (`enter`), and the row says why.
+    """
+    kind, route, value, limit = opposed_conflict(core, i, score)
+    if kind == CONFLICT_NONE:
+        kind, route, value, limit = correlated_conflict(core, i)
+    if kind == CONFLICT_NONE:
+        return
+    row["check"] = kind
+    row["check_value"] = canonical(value)
+    row["check_limit"] = canonical(limit)
+    row["runner_up"] = route
+    factor = core.params[0]["conflict_factor"]
+    if factor > 0.0:
+        core.symbols[i]["winner_score"] *= factor
 
 
 @kernel
@@ -298,6 +349,12 @@ def enter(core, i):
         return ALREADY_IN_POSITION
     if symbol["position"]["entry_slot"] > 0 or symbol["position"]["guarded"] != 0:
         return ORDER_IN_FLIGHT
+    if core.params[0]["conflict_enabled"] == 1 and core.params[0]["conflict_factor"] <= 0.0:
+        if row["check"] == CONFLICT_NONE:
+            # Somebody may have entered since the symbol was judged.
+            note_conflict(core, i, row, winner["score"])
+        if row["check"] != CONFLICT_NONE:
+            return CONFLICT_LANE
     price = winner["price"]
     qty, code = order_qty(core, i, price, winner["net_bps"], winner["confidence"])
     if code != OK:
@@ -321,12 +378,19 @@ def settle_winners(core):
     """Walk the ranked symbols: the first that passes enters, the others say why they did not."""
     glob = core.glob[0]
     n = rank_symbols(core)
+    allot(core, n)
     order = core.work[0]["order"]
+    most = core.params[0]["ranking_per_horizon_max"]
+    taken = core.work[0]["horizon_place"]  # scratch: winners so far per horizon
+    for k in range(N_HORIZONS):
+        taken[k] = 0
     entries = 0
     for place in range(n):
         i = order[place]
         row = core.work[0]["winners"][i]
-        if entries >= core.params[0]["evaluation_max_entries"]:
+        horizon = route_horizon(core.work[0]["winner_rows"][i]["route"])
+        taken[horizon] += 1
+        if entries >= core.params[0]["evaluation_max_entries"] or taken[horizon] > most > 0:
             code = LOST_TO_BETTER
         else:
             code = enter(core, i)
@@ -420,6 +484,7 @@ def evaluate(core):
     rank_movers(core.symbols)
     settle_account(core)
     update_capital(core)
+    update_universe(core)
     first_candidate = glob["n_rows"][T_CANDIDATES]
     for i in range(len(core.symbols)):
         judge_symbol(core, i, row)

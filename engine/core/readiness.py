@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from engine.core.fillprob import FILL_TAKER
 from engine.core.ignition import ignition_allows
+from engine.core.lanes import TIER_NONE, liquidity_tier, tier_age_max
 from engine.core.records import (
     BOOK_UNVERIFIED,
     CHAOS_BLOCKED,
@@ -21,6 +22,7 @@ from engine.core.records import (
     IGNITION_BLOCKED,
     INPUT_MISSING,
     INSTRUMENT_STATUS,
+    LIQUIDITY_TIER,
     MOVE_TOO_SMALL,
     NOT_ENOUGH_HISTORY,
     OK,
@@ -31,6 +33,7 @@ from engine.core.records import (
     SPREAD_TOO_WIDE,
     SURFACE_NOT_TRADABLE,
     THIN_TOUCH,
+    UNIVERSE_EXCLUDED,
 )
 from engine.core.regime import REGIME_CHAOS, REGIME_LOW_LIQUIDITY, REGIME_UNKNOWN
 from engine.core.routes import (
@@ -60,9 +63,13 @@ def symbol_blocker(symbol, params, now, epoch_status):
     """What stops every route of this symbol, before any is looked at? OK if nothing does.
 
     symbol : SYMBOL record; params : PARAMS record; now : int64, ns; epoch_status : EPOCH_*
-    Order: instrument status, book not verified, data stale, epoch, spread, regime. A regime stops
-    the symbol only where no enabled family trades in it; UNKNOWN always does.
+    Order: universe, instrument status, book not verified, data stale, epoch, spread, liquidity
+    tier, regime. A regime stops the symbol only where no enabled family trades in it; UNKNOWN
+    always does. Also writes the symbol's tier, which sizing reads.
     """
+    symbol["tier"] = TIER_NONE
+    if symbol["outside"] != 0:
+        return UNIVERSE_EXCLUDED
     status = symbol["instrument"]["status"]
     if status != STATUS_ONLINE and status != STATUS_POST_ONLY and status != STATUS_LIMIT_ONLY:
         return INSTRUMENT_STATUS
@@ -77,6 +84,13 @@ def symbol_blocker(symbol, params, now, epoch_status):
     spread_bps = 20_000.0 * float(ask - bid) / float(bid + ask)
     if spread_bps > params["readiness_spread_max_bps"]:
         return SPREAD_TOO_WIDE
+    if params["tiers_enabled"] == 1:
+        tier = liquidity_tier(symbol["features"], params)
+        symbol["tier"] = tier
+        if tier == TIER_NONE:
+            return LIQUIDITY_TIER
+        if now - symbol["book_ts"] > tier_age_max(params, tier):
+            return DATA_STALE
     regime = symbol["regime"]
     if regime == REGIME_UNKNOWN:
         return NOT_ENOUGH_HISTORY

@@ -86,6 +86,7 @@ SWITCH_FIRED: Final = 48
 REPEATED: Final = 49
 STOPPING: Final = 50
 BALANCE_DIFFERS: Final = 51
+LIQUIDITY_TIER: Final = 52
 N_REASONS: Final = 64  # room for codes to come, so that a new one moves no record
 
 REASONS: Final[dict[int, tuple[str, str]]] = {
@@ -129,6 +130,7 @@ REASONS: Final[dict[int, tuple[str, str]]] = {
     INSTRUMENT_STATUS: ("INSTRUMENT_STATUS", "the venue does not accept entries in this pair now"),
     THIN_TOUCH: ("THIN_TOUCH", "too little quantity at the touch for our order"),
     INPUT_MISSING: ("INPUT_MISSING", "a number the costs need is missing: fees, depth or impact"),
+    LIQUIDITY_TIER: ("LIQUIDITY_TIER", "too thin a market for any liquidity tier"),
     THESIS_INVALID: ("THESIS_INVALID", "the family's answer is not a number or out of its range"),
     CLOCK_UNSURE: ("CLOCK_UNSURE", "our clock is too far from the venue's, or was not compared"),
     JOURNAL_SLOW: ("JOURNAL_SLOW", "the log is written too slowly, or not at all"),
@@ -452,7 +454,51 @@ TABLES: Final[dict[str, tuple[Column, ...]]] = {
         Column("foreign_part", "i8", "", "what was there before, or came by other hands"),
         Column("difference", "i8", "", "told - own - foreign_part"),
     ),
+    "releases": (
+        Column("ts", "i8", "ns", "when it was asked again"),
+        Column("generation", "i8", "", "evaluation of that moment"),
+        Column("generation_made", "i8", "", "evaluation that let it wait"),
+        Column("sym", "i8", "row", "instrument"),
+        Column("route", "i8", "key", "route key"),
+        Column("blocker", "i8", "code", "what refused it then; OK: it left"),
+        Column("born_ts", "i8", "ns", "when the route began to wait"),
+        Column("scored_ts", "i8", "ns", "when it was evaluated last before"),
+        Column("score_made", "f8", "bps", "score then"),
+        Column("score_faded", "f8", "bps", "what its half-life left of it"),
+        Column("score", "f8", "bps", "score now; NaN where it was not evaluated"),
+        Column("net_bps", "f8", "bps", "net edge now"),
+        Column("qty", "i8", "lots", "size"),
+        Column("price", "i8", "ticks", "limit price of the plan"),
+        Column("command", "i8", "id", "client order id, 0 if none"),
+    ),
+    "flow": (
+        Column("ts", "i8", "ns", "when"),
+        Column("generation", "i8", "", "number of the evaluation"),
+        Column("n_waiting", "i8", "", "candidates that wait"),
+        Column("n_merged", "i8", "", "merges so far"),
+        Column("n_woken", "i8", "", "times the top changed by more than its step"),
+        Column("n_popped", "i8", "", "asked again"),
+        Column("n_released", "i8", "", "left"),
+        Column("n_refused", "i8", "", "dropped because something refused them"),
+        Column("n_mismatched", "i8", "", "dropped because what they were decided under is over"),
+        Column("n_expired", "i8", "", "dropped because they waited too long"),
+        Column("n_displaced", "i8", "", "found no room, or gave it up to a better one"),
+        Column("n_overflow", "i8", "", "looks that the limit between evaluations cut"),
+        Column("age_ns", "i8", "ns", "time that the released waited, summed"),
+    ),
+    "universe": (
+        Column("ts", "i8", "ns", "when"),
+        Column("version", "i8", "", "version of the universe"),
+        Column("sym", "i8", "row", "instrument"),
+        Column("member", "i8", "0/1", "1: may take entries"),
+        Column("member_reason", "i8", "code", "IN_* or OUT_* of universe.py"),
+        Column("rank", "i8", "", "its rank, 0 without one"),
+    ),
 }
+
+# Written by parts that not every run has. They enter the digest only where they have rows, so that
+# a run without them keeps the digest that it had before they existed.
+OPTIONAL_TABLES: Final = ("modes", "recoveries", "balances", "releases", "flow", "universe")
 
 # How far the moves of the mid in `outcomes` look ahead, in the order of their columns.
 OUTCOME_HORIZONS_S: Final = (10, 30, 60, 300, 900, 1800, 3600, 14400)
@@ -481,6 +527,9 @@ FORECAST_ROW: Final = table_dtype("forecast_15m")
 MODE_ROW: Final = table_dtype("modes")
 RECOVERY_ROW: Final = table_dtype("recoveries")
 BALANCE_ROW: Final = table_dtype("balances")
+RELEASE_ROW: Final = table_dtype("releases")
+FLOW_ROW: Final = table_dtype("flow")
+UNIVERSE_TABLE_ROW: Final = table_dtype("universe")
 
 # Index of each table in the counters `glob["n_rows"]` and in the driver's drain, fixed order.
 TABLE_NAMES: Final = tuple(TABLES)
@@ -500,3 +549,6 @@ T_FORECAST_15M: Final = TABLE_NAMES.index("forecast_15m")
 T_MODES: Final = TABLE_NAMES.index("modes")
 T_RECOVERIES: Final = TABLE_NAMES.index("recoveries")
 T_BALANCES: Final = TABLE_NAMES.index("balances")
+T_RELEASES: Final = TABLE_NAMES.index("releases")
+T_FLOW: Final = TABLE_NAMES.index("flow")
+T_UNIVERSE: Final = TABLE_NAMES.index("universe")

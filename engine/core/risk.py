@@ -21,11 +21,13 @@ from engine.core.capital import (
 )
 from engine.core.caps import CAP_CONCENTRATION, CAP_FAMILY, run_caps
 from engine.core.desk import desk_of
+from engine.core.lanes import CONFLICT_CORRELATED, CONFLICT_OPPOSED
 from engine.core.modes import take_mode
 from engine.core.orders import count_working
 from engine.core.positions import value_at
 from engine.core.records import (
     ALLOW,
+    CONFLICT_LANE,
     EXPOSURE_CAP,
     HALT,
     INVENTORY_CAP,
@@ -69,6 +71,8 @@ RISK_NAMES: Final[dict[int, str]] = {
     RISK_PRICE_BAND: "price_band",
     CAP_FAMILY: "family",
     CAP_CONCENTRATION: "concentration",
+    CONFLICT_OPPOSED: "opposed",
+    CONFLICT_CORRELATED: "correlated",
 }
 
 # The reason code that a refusal by each check puts into the decision row.
@@ -87,6 +91,8 @@ RISK_REASONS: Final = np.array(
         RISK_VETO,
         EXPOSURE_CAP,
         INVENTORY_CAP,
+        CONFLICT_LANE,
+        CONFLICT_LANE,
     ],
     np.int64,
 )

@@ -10,12 +10,16 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+import numpy as np
+
 from engine.core.columns import (
     FEATURE_INDEX,
     N_FAMILY_PARAMS,
     N_FEATURES,
+    N_WINDOWS,
     OUT_HALF_LIFE_S,
     OUT_MOVE_BPS,
+    WINDOWS_S,
 )
 from engine.core.costs import market_costs, present_rates
 from engine.core.edge import E6_PER_BPS, clear_economics, entry_price, route_economics
@@ -42,6 +46,7 @@ from engine.core.routes import (
     N_HORIZONS,
     SURFACE_MARGIN_PAPER,
     SURFACE_SPOT,
+    route_horizon,
     route_key,
 )
 from engine.core.rows import claim_row
@@ -49,13 +54,16 @@ from engine.core.theses import (
     ask_thesis,
 )
 from engine.jit import kernel
-from engine.numerics import integer
+from engine.numerics import clip, integer
 
 STREAM_CANDIDATES: Final = 101  # stream of the counter-based generator: which candidates are kept
 
 _HORIZON: Final = FEATURE_INDEX["horizon"]
 _INVENTORY: Final = FEATURE_INDEX["inventory"]
 _TOD: Final = FEATURE_INDEX["tod_multiplier"]
+_MOVER_RANK: Final = FEATURE_INDEX["mover_rank_10s"]  # of each window
+_DRIFT_T: Final = FEATURE_INDEX["drift_t_10s"]
+_WINDOWS: Final = np.array(WINDOWS_S, np.int64)
 
 
 class Selection(NamedTuple):
@@ -92,12 +100,55 @@ def count_routes(params):
 
 
 @kernel
-def _better(rows, i, j):
-    """Does candidate i rank before candidate j? Tradable first, then score, then route key."""
+def place_horizons(features, params, places):
+    """Which horizon is asked first? Writes each one's place, 0 first; all 0 unless horizon first.
+
+    A horizon is liked for how much the symbol moves over it among the others (mover_rank) and for how
+    far its drift is from noise (abs(drift_t) / 2, at most 1), in the shortest window that covers it.
+    Ties go to the shorter one.
+    """
+    if params["ranking_horizon_first"] != 1:
+        for k in range(N_HORIZONS):
+            places[k] = 0
+        return
+    for k in range(N_HORIZONS):
+        places[k] = 0
+        mine = _liking(features, k)
+        for other in range(N_HORIZONS):
+            theirs = _liking(features, other)
+            if theirs > mine or (theirs == mine and HORIZON_ARRAY[other] < HORIZON_ARRAY[k]):
+                places[k] += 1
+
+
+@kernel
+def _liking(features, i_horizon):
+    window = 0
+    while window < N_WINDOWS - 1 and _WINDOWS[window] < HORIZON_ARRAY[i_horizon]:
+        window += 1
+    liking = 0.0
+    rank = features[_MOVER_RANK + window]
+    if rank == rank:
+        liking += rank
+    t = features[_DRIFT_T + window]
+    if t == t:
+        liking += clip(abs(t) / 2.0, 0.0, 1.0)
+    return liking
+
+
+@kernel
+def _better(rows, places, i, j):
+    """Does candidate i rank before candidate j?
+
+    Tradable first, then the place of its horizon, then score, then route key.
+    """
     i_open = rows[i]["blocker"] == OK
     j_open = rows[j]["blocker"] == OK
     if i_open != j_open:
         return i_open
+    i_place = places[route_horizon(rows[i]["route"])]
+    j_place = places[route_horizon(rows[j]["route"])]
+    if i_place != j_place:
+        return i_place < j_place
     if rows[i]["score"] != rows[j]["score"]:
         return rows[i]["score"] > rows[j]["score"]
     return rows[i]["route"] < rows[j]["route"]
@@ -112,6 +163,7 @@ def rank_candidates(work):
     """
     rows = work["candidates"]
     ranking = work["ranking"]
+    places = work["horizon_place"]
     n = 0
     for i in range(work["n_candidates"]):
         rows[i]["rank"] = 0
@@ -119,7 +171,7 @@ def rank_candidates(work):
         if score != score:
             continue
         at = n
-        while at > 0 and _better(rows, i, ranking[at - 1]):
+        while at > 0 and _better(rows, places, i, ranking[at - 1]):
             ranking[at] = ranking[at - 1]
             at -= 1
         ranking[at] = i
@@ -181,6 +233,7 @@ def select_routes(core, i, now, reference_qty):
     qty = max(reference_qty, qty_min, 1)
     fee_code, maker_e6, taker_e6 = present_rates(params, glob)
     _set_inputs(features, symbol)
+    place_horizons(features, params, work["horizon_place"])
     long_code, long_costs = market_costs(symbol, features, params, 1, qty)
     short_code, short_costs = long_code, long_costs
     short_known = False

@@ -26,9 +26,11 @@ from engine.core.faults import (  # noqa: F401  the names people look for here
     FAULT_UNKNOWN_SYMBOL,
 )
 from engine.core.forecast import FORECAST
+from engine.core.heap import HEAP
 from engine.core.ignition import IGNITION
 from engine.core.learned import LEARNED
 from engine.core.level3 import LEVEL3
+from engine.core.members import MEMBERS
 from engine.core.minutes import MINUTES
 from engine.core.orders import N_ORDERS, ORDER
 from engine.core.positions import POSITION_FIELDS
@@ -40,6 +42,7 @@ from engine.core.records import (
     EQUITY_ROW,
     EVALUATION_ROW,
     FILL_ROW,
+    FLOW_ROW,
     FORECAST_ROW,
     HEALTH_ROW,
     IGNITION_ROW,
@@ -50,7 +53,9 @@ from engine.core.records import (
     POSITION_ROW,
     REALIZED_ROW,
     RECOVERY_ROW,
+    RELEASE_ROW,
     TABLE_NAMES,
+    UNIVERSE_TABLE_ROW,
 )
 from engine.core.refill import REFILL
 from engine.core.repeats import REPEATS
@@ -121,6 +126,16 @@ SYMBOL: Final = np.dtype(
         ("winner_index", "<i8"),
         ("ready", "<i8"),  # data-level blocker of the present evaluation, OK if none
         ("blocker", "<i8"),
+        # drain.py: routes of this symbol that wait, and its mid when they were evaluated
+        ("n_waiting", "<i8"),
+        ("waiting_mid", "<i8"),
+        # members.py: 1: takes no entries; 1: held back by inventory; 1: named by a running update
+        ("outside", "<i8"),
+        ("leaving", "<i8"),
+        ("told", "<i8"),
+        # readiness.py: TIER_* of lanes.py; allocate.py: money its candidate may use, -1 no limit
+        ("tier", "<i8"),
+        ("allotted", "<i8"),
         # watch.py
         ("watch", WATCH),
     ]
@@ -207,9 +222,25 @@ GLOB: Final = np.dtype(
         ("shadow", SHADOW),
         # throttle.py
         ("throttle", THROTTLE),
+        # heap.py, drain.py
+        ("heap", HEAP),
+        # members.py
+        ("universe_version", "<i8"),
+        ("members", MEMBERS),
     ]
 )
 
+FOUND: Final = np.dtype(
+    [
+        ("winner", "<i8"),
+        ("runner_up", "<i8"),
+        ("best", "<i8"),
+        ("margin_bps", "<f8"),
+        ("n_candidates", "<i8"),
+        ("n_active", "<i8"),
+        ("n_positive", "<i8"),
+    ]
+)
 WORK: Final = np.dtype(
     [
         ("candidates", CANDIDATE_ROW, (N_ROUTES_PER_SYMBOL,)),  # of the symbol being evaluated
@@ -220,6 +251,13 @@ WORK: Final = np.dtype(
         ("winner_rows", CANDIDATE_ROW, (SYMBOLS_MAX,)),  # best candidate of each symbol
         ("winners", DECISION_ROW, (SYMBOLS_MAX,)),  # decision row of each symbol, this evaluation
         ("order", "<i8", (SYMBOLS_MAX,)),  # symbols in rank order, this evaluation
+        ("found", FOUND),  # selection.py: what it found for the symbol being evaluated
+        ("horizon_place", "<i8", (N_HORIZONS,)),  # selection.py: 0 first
+        # allocate.py
+        ("share_scores", "<f8", (SYMBOLS_MAX,)),
+        ("share_families", "<i8", (SYMBOLS_MAX,)),
+        ("share_used", "<f8", (N_FAMILIES,)),
+        ("shares", "<f8", (SYMBOLS_MAX,)),
     ]
 )
 
@@ -241,6 +279,9 @@ RING_ROWS: Final = {
     "modes": 1024,
     "recoveries": 1024,
     "balances": 1024,
+    "releases": 1024,
+    "flow": 256,
+    "universe": 1024,
 }
 ROW_TYPES: Final = {
     "evaluations": EVALUATION_ROW,
@@ -259,6 +300,9 @@ ROW_TYPES: Final = {
     "modes": MODE_ROW,
     "recoveries": RECOVERY_ROW,
     "balances": BALANCE_ROW,
+    "releases": RELEASE_ROW,
+    "flow": FLOW_ROW,
+    "universe": UNIVERSE_TABLE_ROW,
 }
 RINGS: Final = np.dtype([(name, ROW_TYPES[name], (RING_ROWS[name],)) for name in TABLE_NAMES])
 COMMANDS_MAX: Final = 256
@@ -315,6 +359,7 @@ def make_core(
     symbols["awaiting_snapshot"] = 1
     symbols["depth"] = depths
     symbols["observations"] = 0
+    symbols["allotted"] = -1
     symbols["features"] = np.nan
     symbols["watch"]["on"] = params[0]["records_shadow"]
     if n > SYMBOLS_MAX:

@@ -20,9 +20,11 @@ from engine.book import (
 from engine.core.bursts import burst_trade
 from engine.core.costs import take_fee_table
 from engine.core.desk import desk_of
+from engine.core.drain import drain_heap, queue_losers
 from engine.core.faults import FAULT_TIME_BACKWARDS, FAULT_UNKNOWN_EVENT, FAULT_UNKNOWN_SYMBOL
 from engine.core.health import start_session, take_health
 from engine.core.level3 import level3_event, level3_lost, level3_trade
+from engine.core.members import told_universe
 from engine.core.modes import take_mode
 from engine.core.operator import take_operator
 from engine.core.orders import apply_order_event
@@ -56,6 +58,7 @@ from engine.events import (
     SNAPSHOT,
     SYSTEM_STATUS,
     TABLE_FEES,
+    TABLE_UNIVERSE,
     TABLE_UPDATE,
     TIMER,
     TRADE,
@@ -161,7 +164,7 @@ def take_market(glob, params, symbol, event, kind, ts):
     """A book or trade record: the path that nearly every event takes, so it is given records only.
 
     Passing a whole `Core` costs a reference count for each of its arrays, fifty times the work here.
-    returns whether somebody must look: a guarded position, or an evaluation that waited
+    returns whether somebody must look: a guarded position, an evaluation or a candidate that waits
     """
     symbol["n_events"] += 1
     if symbol["first_ts"] == 0:
@@ -183,7 +186,7 @@ def take_market(glob, params, symbol, event, kind, ts):
             return False
         close_message(glob, params, symbol, flags, ts)
     waiting = glob["evaluation_due"] != 0 and glob["n_messages_open"] == 0
-    return symbol["position"]["guarded"] != 0 or waiting
+    return symbol["position"]["guarded"] != 0 or waiting or symbol["n_waiting"] != 0
 
 
 @kernel
@@ -192,8 +195,20 @@ def attend(core, i):
     glob = core.glob[0]
     if core.symbols[i]["position"]["guarded"] != 0:
         guard_position(core, i)
-    if glob["evaluation_due"] != 0 and glob["n_messages_open"] == 0:
-        evaluate(core)
+    if glob["n_messages_open"] != 0:
+        return
+    if glob["evaluation_due"] != 0:
+        evaluate_all(core)
+    elif core.symbols[i]["n_waiting"] != 0:
+        drain_heap(core, i)
+
+
+@kernel
+def evaluate_all(core):
+    """One evaluation; what lost only to a better one may wait for the time until the next."""
+    evaluate(core)
+    if core.params[0]["heap_enabled"] == 1:
+        queue_losers(core)
 
 
 @kernel
@@ -248,7 +263,7 @@ def on_timer(core, event):
     elif glob["n_messages_open"] > 0:
         glob["evaluation_due"] = 1
     else:
-        evaluate(core)
+        evaluate_all(core)
 
 
 @kernel
@@ -293,6 +308,9 @@ def on_other(core, event):
     elif kind == TABLE_UPDATE:
         if event["aux"] == TABLE_FEES:
             take_fee_table(glob, event["price"], event["qty"])
+        elif event["aux"] == TABLE_UNIVERSE:
+            last = (np.int64(event["flags"]) & LAST) != 0
+            told_universe(core, i, event["id"], event["price"], last)
     elif kind == MODE:
         desk = desk_of(core)
         take_mode(desk, event["aux"], event["id"], event["qty"])

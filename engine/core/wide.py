@@ -76,6 +76,12 @@ def widen_features(symbol, params, now):
 
 
 @stage
+def wide_features(core, i):
+    """`widen_features` of symbol i as of now."""
+    widen_features(core.symbols[i], core.params[0], core.glob[0]["now"])
+
+
+@stage
 def widen_market(core, i):
     """Minute closes, hours and quarters of symbol i where they are due, then its wider features."""
     glob = core.glob[0]
@@ -87,7 +93,7 @@ def widen_market(core, i):
     if before >= 0:
         record_transition(glob, rings, symbol, i, before)
     update_daytime(symbol, params, now)
-    widen_features(symbol, params, now)
+    wide_features(core, i)
     mid_half_ticks = 0
     if symbol["verified"] == 1 and 0 < symbol["bid"] < symbol["ask"]:
         mid_half_ticks = symbol["bid"] + symbol["ask"]

@@ -15,7 +15,9 @@ class RunDigest:
     digest does not depend on when the rings were drained.
     """
 
-    def __init__(self, tables: Iterable[str]) -> None:
+    def __init__(self, tables: Iterable[str], optional: Iterable[str] = ()) -> None:
+        """optional : tables that count only where they have rows"""
+        self._optional = frozenset(optional)
         self._tables = {name: hashlib.sha256() for name in sorted(tables)}
         self.n_rows = dict.fromkeys(self._tables, 0)
 
@@ -31,5 +33,7 @@ class RunDigest:
         """64 hex characters."""
         whole = hashlib.sha256()
         for name, digest in self._tables.items():
+            if name in self._optional and self.n_rows[name] == 0:
+                continue
             whole.update(f"{name}\0{self.n_rows[name]}\0{digest.hexdigest()}\n".encode())
         return whole.hexdigest()

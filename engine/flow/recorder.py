@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 
 from engine.commands import COMMAND
-from engine.core.records import TABLE_NAMES
+from engine.core.records import OPTIONAL_TABLES, TABLE_NAMES
 from engine.core.state import ROW_TYPES, Core
 from engine.flow.digest import RunDigest
 
@@ -67,7 +67,7 @@ class Recorder:
         make_sink: Callable[[str, np.dtype], Sink] | None = None,
         observe: Callable[[str, np.ndarray], None] | None = None,
     ) -> None:
-        self.digest = RunDigest(RECORDED_TABLES)
+        self.digest = RunDigest(RECORDED_TABLES, OPTIONAL_TABLES)
         self._observe = observe
         self.sinks: dict[str, Sink] = {}
         if make_sink is not None:

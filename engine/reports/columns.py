@@ -35,6 +35,7 @@ from engine.core.regime import CHAOS_NAMES, EXPANSION_NAMES, REGIME_NAMES
 from engine.core.risk import RISK_NAMES
 from engine.core.routes import ENTRY_NAMES, FAMILY_NAMES, HORIZONS_S
 from engine.core.shadow import OUTCOME_STATUS_NAMES, TOUCH_NAMES
+from engine.core.universe import UNIVERSE_REASONS
 from engine.events import KIND_NAMES
 from engine.instruments import InstrumentTable
 from engine.units import MONEY_PER_UNIT
@@ -112,6 +113,7 @@ _NAMES: Final[dict[str, Mapping[int, str]]] = {
     "why": events.WHY_NAMES,
     "recovery": RECOVERY_NAMES,
     "touch": TOUCH_NAMES,
+    "member_reason": UNIVERSE_REASONS,
     "status": OUTCOME_STATUS_NAMES,
 }
 _STATE_NAMES: Final = {

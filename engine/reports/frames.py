@@ -197,6 +197,21 @@ class Run:
         return self.table("balances")
 
     @property
+    def releases(self) -> pl.DataFrame:
+        """What waited and was asked again between two evaluations."""
+        return self.table("releases")
+
+    @property
+    def flow(self) -> pl.DataFrame:
+        """Counters of the waiting candidates at each evaluation."""
+        return self.table("flow")
+
+    @property
+    def universe(self) -> pl.DataFrame:
+        """Symbols that entered or left the traded universe."""
+        return self.table("universe")
+
+    @property
     def commands(self) -> pl.DataFrame:
         """Every command that went to the venue."""
         return self.table("commands")

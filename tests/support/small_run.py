@@ -308,6 +308,19 @@ def tables() -> dict[str, np.ndarray]:
             "balances",
             [{"ts": START, "sym": -1, "told": 10_000 * UNIT, "own": 10_000 * UNIT}],
         ),
+        "releases": _rows(
+            "releases",
+            [
+                {"ts": START + MS, "generation": 1, "generation_made": 1, "sym": BTC, "route": JOIN,
+                 "blocker": 38, "born_ts": START, "scored_ts": START, "score_made": 2.0,
+                 "score_faded": 1.9, "score": np.nan, "net_bps": np.nan},
+            ],
+        ),
+        "flow": _rows("flow", [{"ts": START, "generation": 1, "n_waiting": 1, "n_merged": 1}]),
+        "universe": _rows(
+            "universe",
+            [{"ts": START, "version": 1, "sym": DOGE, "member": 0, "member_reason": 5, "rank": 2}],
+        ),
         "commands": _rows(
             "commands",
             [

@@ -5,8 +5,10 @@ import pytest
 
 from engine.core.capital import update_capital
 from engine.core.caps import CAP_CONCENTRATION, CAP_FAMILY
+from engine.core.lanes import CONFLICT_CORRELATED, CONFLICT_OPPOSED
 from engine.core.records import (
     ALLOW,
+    CONFLICT_LANE,
     EXPOSURE_CAP,
     HALT,
     INVENTORY_CAP,
@@ -199,6 +201,8 @@ def test_every_check_has_a_name_and_a_reason() -> None:
         RISK_PRICE_BAND: RISK_VETO,
         CAP_FAMILY: EXPOSURE_CAP,
         CAP_CONCENTRATION: INVENTORY_CAP,
+        CONFLICT_OPPOSED: CONFLICT_LANE,
+        CONFLICT_CORRELATED: CONFLICT_LANE,
     }
     assert expected == {check: risk_reason(check) for check in RISK_NAMES}
     assert set(expected.values()) <= set(REASONS)
