@@ -378,7 +378,9 @@ class Alerts:
             }
         temporary = self._path.with_name(f".{FILE_NAME}.tmp")
         try:
-            self._files.make_folder(self._path.parent)
+            if not self._path.parent.exists():
+                self._files.make_folder(self._path.parent)
+                self._path.parent.chmod(0o700)
             self._files.remove(temporary)
             file = self._files.create(temporary)
             try:

@@ -289,8 +289,13 @@ def kill(
     live, folder = place(profile, account, state)
     done: dict[str, Any] = {"account": folder.name}
     # First what survives everything: no session of this account adds risk from here on.
-    KillFlag(folder).set(WallClock().now(), why)
-    done["flag"] = "set"
+    trouble: KapitaalbotError | None = None
+    try:
+        KillFlag(folder).set(WallClock().now(), why)
+        done["flag"] = "set"
+    except KapitaalbotError as error:
+        # A full disk or wrong rights must not keep orders at the venue.
+        trouble, done["flag"] = error, error.message
     try:
         answer = ask_session(folder, {"do": "kill"}, KILL_ASK_S)
         done["session"] = "told" if answer.get("ok") else str(answer.get("message"))
@@ -316,6 +321,8 @@ def kill(
             f"{'it did not answer' if left is None else ', '.join(left[:20])}.",
             "Cancel by hand at Kraken.",
         )
+    if trouble is not None:
+        raise trouble
 
 
 def cancel_at_venue(live: Any) -> Any:

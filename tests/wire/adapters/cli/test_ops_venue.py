@@ -149,6 +149,24 @@ def test_kill_does_not_wait_for_a_session_that_hangs(tmp_path, folder, monkeypat
     lease.release()
 
 
+def test_orders_go_though_the_flag_cannot_be_written(tmp_path, folder, monkeypatch, capsys):
+    monkeypatch.setenv(KILL_FILE, key_file(tmp_path / "kill.toml", KILL_KEY))
+    folder.mkdir(parents=True)
+    folder.chmod(0o755)
+    codes = []
+
+    async def work(venue, profile):
+        await with_orders(venue, tmp_path / "nonces")
+        codes.append(await command("ops", "kill", "--profile", profile, "--json"))
+        assert 0 == open_at(venue)
+
+    on_a_venue(work, tmp_path)
+    said = json.loads(capsys.readouterr().out)
+    assert [3] == codes
+    assert "0755" in said["flag"]
+    assert 2 == said["cancelled"]
+
+
 def test_the_flag_is_set_though_venue_and_keys_are_missing(tmp_path, folder, monkeypatch, capsys):
     profile = tmp_path / "live.toml"
     profile.write_text(f'[live]\nendpoint = "local"\nlocal_port = {free_port()}\n')
