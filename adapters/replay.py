@@ -13,14 +13,17 @@ from typing import Any
 
 import numpy as np
 
-from adapters.parquet.reader import open_events
+from adapters.parquet.reader import EventSource, open_events
 from adapters.parquet.tables import TableWriter
 from adapters.runs import make_manifest, new_folder, table_sink, write_json
+from adapters.session_market import SessionMarket
 from engine.clock import Stopwatch, WallClock
 from engine.config import (
     config_hash,
     make_params,
+    make_profile,
     make_venue_params,
+    merge_layers,
     read_config,
 )
 from engine.core.params import timer_grid_ns
@@ -135,20 +138,27 @@ def _renumber(batches: Iterable[np.ndarray], rows: np.ndarray) -> Iterator[np.nd
 def prepare(
     profile: Any,
     plugins: tuple[Family, ...] = (),
+    source: SessionMarket | None = None,
 ) -> Prepared:
     """Open the capture of `profile` and check that both fit together.
 
     plugins : user families beside those the profile names
+    source : the market of a session, in place of the capture; the profile's section is ignored
     """
     families = (*load_plugins(profile.plugins), *plugins)
-    capture = open_events(
-        profile.capture.path,
-        capture_id=profile.capture.id,
-        symbols=profile.capture.symbols or None,
-        start=profile.capture.start,
-        end=profile.capture.end,
-    )
-    instruments, rows = _select(capture, profile.capture.symbols, profile.run.quote)
+    capture: EventSource
+    if source is not None:
+        capture = source
+        instruments, rows = _select(capture, (), profile.run.quote)
+    else:
+        capture = open_events(
+            profile.capture.path,
+            capture_id=profile.capture.id,
+            symbols=profile.capture.symbols or None,
+            start=profile.capture.start,
+            end=profile.capture.end,
+        )
+        instruments, rows = _select(capture, profile.capture.symbols, profile.run.quote)
     depth = int(profile.capture.depth or DEPTH_DEFAULT)
     full = [row for row, each in enumerate(instruments.symbols) if capture.depth(each) == 0]
 
@@ -200,27 +210,32 @@ class _Checked:
 
 
 def replay(
-    profile: Any | str | Path,
+    profile: Any,
     plugins: tuple[Family, ...] = (),
     overrides: Mapping[str, Any] | None = None,
     record: bool = True,
     progress: Callable[[int, int, int], None] | None = None,
     verify: bool = False,
+    source: SessionMarket | None = None,
 ) -> Replayed:
     """Replay a profile through the whole pipeline and write its run folder.
 
-    profile : a Profile, or the path of one; plugins : user families (engine.plugins.family)
+    profile : a Profile, or the path of one; None: the one of the session that `source` is of
+    plugins : user families (engine.plugins.family)
+    source : the market of a session (`SessionMarket(folder)`) instead of the profile's capture
     overrides : nested keys that win over the profile's; record : False writes no folder
     progress : called with (events done, events in all, ts of the newest)
     verify : compute the checksum of every book message again, on the way
     raises ConfigError, DataError, StorageError, InvariantError, MismatchError (a checksum); a
         failed run leaves no tables
     """
-    if isinstance(profile, str | Path):
+    if profile is None:
+        profile = profile_of(source, overrides)
+    elif isinstance(profile, str | Path):
         profile = read_config(profile, overrides)
     clock = Stopwatch()
     started = WallClock().now()
-    prepared = prepare(profile, plugins)
+    prepared = prepare(profile, plugins, source)
     world = prepared.world()
     n_events = prepared.capture.n_events
     summary = RunSummary(prepared.instruments.symbols, profile.run.quote)
@@ -267,6 +282,18 @@ def replay(
     if folder is not None:
         write_json(folder / "manifest.json", manifest)
     return Replayed(folder, manifest)
+
+
+def profile_of(source: SessionMarket | None, overrides: Mapping[str, Any] | None = None) -> Any:
+    """The profile that a session ran with, for a replay of its market; `overrides` win over it."""
+    if source is None:
+        raise ConfigError(
+            "a replay needs a profile, or a session whose own it takes.",
+            "As in `kapitaalbot run replay configs/sample.toml`, or with --from-run RUN.",
+        )
+    name = {"run": {"name": f"{source.started.name[:53]}-simulated"}}
+    given = merge_layers(merge_layers(source.started.given, name), overrides or {})
+    return make_profile(given, f"the profile of {source.folder.name}")
 
 
 def check_world(prepared: Prepared) -> None:

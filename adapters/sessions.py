@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import date, time
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
@@ -111,12 +112,14 @@ class Started:
 
 
 def _plain(value: Any) -> Any:
-    """With floats for Decimals: their shortest text has the same digits."""
+    """What TOML gave, as JSON has it; a float's shortest text has the digits of the Decimal."""
     if isinstance(value, Mapping):
         return {name: _plain(each) for name, each in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(each) for each in value]
-    return float(value) if isinstance(value, Decimal) else value
+    if isinstance(value, Decimal):
+        return float(value)
+    return value.isoformat() if isinstance(value, date | time) else value
 
 
 @dataclass

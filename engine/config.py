@@ -428,11 +428,12 @@ def _explain(error: ValidationError) -> list[str]:
     return lines
 
 
-def _merge(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+def merge_layers(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """One nested mapping of two; `above` wins, key by key."""
     merged = dict(below)
     for key, value in above.items():
         if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
-            merged[key] = _merge(dict(merged[key]), value)
+            merged[key] = merge_layers(dict(merged[key]), value)
         else:
             merged[key] = value
     return merged
@@ -601,7 +602,7 @@ def read_given(
     """All layers above the defaults as one nested mapping, for `make_profile`; not validated."""
     merged: dict[str, Any] = {}
     for _, layer in read_layers(path, overrides, environ):
-        merged = _merge(merged, layer)
+        merged = merge_layers(merged, layer)
     return merged
 
 

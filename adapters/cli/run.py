@@ -31,8 +31,22 @@ BLOCKERS_SHOWN = 8
 @app.command(short_help="Replay a capture and print what came of it.")
 def replay(
     profile: Annotated[
-        Path, typer.Argument(metavar="PROFILE", help="Profile, a TOML file.", show_default=False)
-    ],
+        Path | None,
+        typer.Argument(
+            metavar="PROFILE",
+            help="Profile, a TOML file; with --from-run may be left out.",
+            show_default=False,
+        ),
+    ] = None,
+    from_run: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RUN",
+            help="Simulate over the market that this session heard, instead of a capture.",
+            show_default=False,
+        ),
+    ] = None,
+    runs: RunsFolder = RUNS,
     settings: SetOption = None,
     out: Annotated[
         Path | None,
@@ -49,6 +63,9 @@ def replay(
 ) -> None:
     """Replay a capture through the whole pipeline and print what came of it.
 
+    With --from-run it is the market of a session's log (shadow, paper or live), simulated with the
+    session's own profile unless another is named; the capture of the profile is ignored then.
+
     Example: kapitaalbot run replay configs/sample.toml --set run.cash=5000
     """
     from engine.config import read_config
@@ -56,14 +73,24 @@ def replay(
     overrides = parse_overrides(settings)
     if out is not None:
         overrides.setdefault("run", {})["out"] = str(out)
-    config = read_config(profile, overrides)
+    config = None if profile is None else read_config(profile, overrides)
 
     from adapters.cli.warm import warm_if_cold
+    from adapters.replay import profile_of
     from adapters.replay import replay as replay_profile
+    from adapters.session_market import SessionMarket, find_session
 
+    source = None if from_run is None else SessionMarket(find_session(from_run, runs))
+    if config is None:
+        config = profile_of(source, overrides)
     warm_if_cold(None if quiet else say)
     with ProgressReport("replay", quiet=quiet) as shown:
-        run = replay_profile(config, record=record, progress=shown.update, verify=verify)
+        run = replay_profile(
+            config, record=record, progress=shown.update, verify=verify, source=source
+        )
+    if not quiet and source is not None:
+        for note in source.notes:
+            say(f"note: {note}")
     if as_json:
         write_json("run.replay", run_facts(run.folder, run.manifest))
         return
@@ -76,6 +103,8 @@ def run_facts(folder: Path | None, manifest: dict[str, Any]) -> dict[str, Any]:
     facts = {key: manifest[key] for key in kept}
     if "checksums_verified" in manifest:
         facts["checksums_verified"] = manifest["checksums_verified"]
+    if manifest["capture"].get("kind") == "session":
+        facts["source"] = manifest["capture"]
     return {"folder": None if folder is None else str(folder)} | facts
 
 
@@ -99,6 +128,9 @@ def print_summary(folder: Path | None, manifest: dict[str, Any], record: bool = 
             write(f"and {len(rows) - BLOCKERS_SHOWN} more: kapitaalbot run blockers {folder}")
     write()
     ends = [("digest", manifest["digest"]), ("folder", _place(folder, record))]
+    source = manifest["capture"]
+    if source.get("kind") == "session":
+        ends.insert(0, ("market of", f"{source['mode']} session {source['id']}"))
     if "checksums_verified" in manifest:
         ends.insert(0, ("checksums", f"{manifest['checksums_verified']:,} right again, 0 wrong"))
     write_pairs(ends)

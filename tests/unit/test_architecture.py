@@ -32,7 +32,7 @@ FOUNDATION = frozenset(
 COMPOSITION = (
     *("adapters.cli", "adapters.record", "adapters.replay", "adapters.runs", "adapters.sessions"),
     *("adapters.attending", "adapters.live", "adapters.start", "adapters.trading"),
-    *("adapters.operate", "adapters.watching"),
+    *("adapters.operate", "adapters.session_market", "adapters.watching"),
 )
 # Recordings and our own venue speak Kraken's language: they share its decoder, never its sockets.
 SPEAKS_KRAKEN = ("adapters.imports", "adapters.local_venue")
