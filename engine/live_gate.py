@@ -1,9 +1,9 @@
 """May this session read a key, and may it send an order? Decided once, at its start.
 
 Two locks, kept by two hands: `live.allow_orders` in the profile, and the environment variable
-KAPITAALBOT_LIVE, which is set for one call. The variable names the endpoint that it is meant for: `1`
-is Kraken, `local` a venue on this machine, so that a shell armed for one never sends to the other.
-No other spelling counts, and none is guessed at. Left out: what is true of the moment (mode, epoch,
+KAPITAALBOT_LIVE, which is set for one call to exactly `1`. Whoever works with venues on this machine
+may set it to `local` instead: then it arms those and never Kraken. No other spelling counts, and
+none is guessed at. Left out: what is true of the moment (mode, epoch,
 reconciliation, lease), which every command is asked for in core and gateway.
 """
 
@@ -16,8 +16,8 @@ from typing import Final
 from engine.errors import ConfigError, KapitaalbotError, RefusedError
 
 FLAG: Final = "KAPITAALBOT_LIVE"
-# The one spelling that arms each endpoint.
-SPELLINGS: Final = {"kraken": "1", "local": "local"}
+# What each spelling arms.
+ARMS: Final = {"1": ("kraken", "local"), "local": ("local",)}
 MODES: Final = ("shadow", "paper", "live")
 
 
@@ -46,22 +46,20 @@ class Gate:
             raise problem
 
 
-def armed_for(environ: Mapping[str, str]) -> str | None:
-    """The endpoint that the environment is armed for; None where the variable is not set.
+def armed_for(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """The endpoints that the environment is armed for; none where the variable is not set.
 
     raises NotRecognisedError for any other value; it is not repeated: it may be anything
     """
     value = environ.get(FLAG)
     if value is None:
-        return None
-    for endpoint, spelling in SPELLINGS.items():
-        if value == spelling:
-            return endpoint
+        return ()
+    if value in ARMS:
+        return ARMS[value]
     raise NotRecognisedError(
         f"LIVE_FLAG_NOT_RECOGNISED: {FLAG} is set, and its value ({len(value)} characters) is none "
         "that we know.",
-        f"It is exactly {SPELLINGS['kraken']} for Kraken, exactly {SPELLINGS['local']} for a local "
-        "venue, or not set.",
+        "It is exactly 1, or exactly local for a venue on this machine alone, or not set.",
     )
 
 
@@ -80,7 +78,7 @@ def decide(
     """
     problems: list[KapitaalbotError] = []
     remarks: list[str] = []
-    armed: str | None = None
+    armed: tuple[str, ...] = ()
     try:
         armed = armed_for(environ)
     except NotRecognisedError as error:
@@ -89,21 +87,22 @@ def decide(
             problems.append(error)
         else:
             remarks.append(error.message)
-    if armed is not None and armed != endpoint:
+    if armed and endpoint not in armed:
         problems.append(
             EndpointMismatchError(
-                f"ENDPOINT_MODE_MISMATCH: {FLAG} arms {armed}, and live.endpoint is {endpoint}.",
-                f"Set live.endpoint to {armed}, or unset {FLAG}.",
+                f"ENDPOINT_MODE_MISMATCH: {FLAG} arms a venue on this machine, and live.endpoint is "
+                f"{endpoint}.",
+                f"Set live.endpoint to local, or unset {FLAG}.",
             )
         )
     if mode not in MODES:
         problems.append(ConfigError(f"{mode!r} is not a mode.", f"Modes are {', '.join(MODES)}."))
     if mode == "live":
-        if armed is None and not problems:
+        if not armed and not problems:
             problems.append(
                 RefusedError(
                     f"live mode is not armed: {FLAG} is not set.",
-                    f"For this call: {FLAG}={SPELLINGS.get(endpoint, '')}. Or run it as paper.",
+                    f"For this call: {FLAG}=1. Or run it as paper.",
                 )
             )
         if not allow_orders:
@@ -120,11 +119,11 @@ def decide(
                     "Start it without -O and without PYTHONOPTIMIZE.",
                 )
             )
-    if level3 and armed is None and mode != "live":
+    if level3 and not armed and mode != "live":
         problems.append(
             RefusedError(
                 f"live.level3 needs a key, and no key is read unless {FLAG} is set.",
-                f"Set live.level3 to false, or {FLAG}={SPELLINGS.get(endpoint, '')} for this call.",
+                f"Set live.level3 to false, or {FLAG}=1 for this call.",
             )
         )
     fine = not problems
