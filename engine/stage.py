@@ -68,6 +68,7 @@ STAGE_RESULTS: Final[dict[str, types.Type]] = {
     "plain_features": _NONE,
     "wide_features": _NONE,
     "price_routes": _NONE,
+    "judge_adaptively": _NONE,
 }
 STAGE_NAMES: Final = tuple(STAGE_RESULTS)
 

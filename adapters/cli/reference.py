@@ -152,6 +152,8 @@ TABLE_MEANINGS: Final = {
     "balances": "Each balance that the venue told, beside what our fills say is ours.",
     "releases": "What waited for its turn and was asked again between two evaluations.",
     "flow": "At each evaluation: how many candidates wait, and the counters of what did.",
+    "adaptive": "The second model of the edge (`adaptive.mode`) beside the first, for the tradable "
+    "candidates: distribution of the outcome, fees, ends of the paths, admissibility.",
     "universe": "Each symbol that entered or left the traded universe, and why.",
     "commands": "Every command that went to the venue, as it was sent.",
 }

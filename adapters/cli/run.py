@@ -321,6 +321,69 @@ def blockers(
     )
 
 
+@app.command(short_help="Compare the two models of the edge, and who was right.")
+def edge(run: RunName, runs: RunsFolder = RUNS, as_json: JsonFlag = False) -> None:
+    """Compare the second model of the edge (`adaptive.mode`) with the first, on the same run.
+
+    How often both have the same winner, how alike they rank, what became of the winners where they
+    differ (with `records.shadow`, results of the hypothetical trades after costs, in bps, with 95 %
+    intervals over quarter hours), whether a tenth of the outcomes lies below V2's tenth quantile, and
+    the components of V2 by family and kind of market.
+
+    Example: kapitaalbot run edge latest
+    """
+    from engine.reports.edge import edge_report
+    from engine.reports.frames import Run
+
+    opened = Run.open(run, runs)
+    report = edge_report(opened)
+    if as_json:
+        facts = report._asdict()
+        for name in ("first", "second", "difference"):
+            facts[name] = facts[name]._asdict()
+        write_json("run.edge", {"run": str(opened.path), **facts})
+        return
+
+    def shown(value: float | None, unit: str = "") -> str:
+        return "-" if value is None else f"{value:.2f}{unit}"
+
+    percent = None if report.agreed is None else 100 * report.agreed
+    refused = None if report.refused is None else 100 * report.refused
+    write_table(
+        ("", "value"),
+        [
+            ("candidates judged by both", report.judged),
+            ("winners of the first model", report.evaluations),
+            ("V2 has the same winner", shown(percent, " %")),
+            ("V2 admits none", shown(refused, " %")),
+            ("rank correlation of the scores", shown(report.rank_correlation)),
+        ],
+    )
+    write_table(
+        ("where they differ", "n", "quarters", "mean bps", "from", "to"),
+        [
+            (name, each.n, each.blocks, shown(each.mean), shown(each.low), shown(each.high))
+            for name, each in (
+                ("the first model's winner", report.first),
+                ("V2's winner", report.second),
+                ("V2 less the first", report.difference),
+            )
+        ],
+    )
+    write_table(
+        ("quantile", "outcomes below", "n"),
+        [(f"{each['quantile']:.1f}", shown(each["below"]), each["n"]) for each in report.quantiles],
+    )
+    columns = ("v1_net_bps", "v2_net_bps", "q10_bps", "cover_prob", "stop_share", "admissible")
+    write_table(
+        ("family", "market", "n", *columns),
+        [
+            (each["family"], each["market"], each["n"], *(shown(each[name]) for name in columns))
+            for each in report.routes
+        ],
+    )
+
+
 @app.command(short_help="Compare two runs, row by row.")
 def compare(
     first: Annotated[str, typer.Argument(metavar="RUN", help="One run.", show_default=False)],

@@ -555,6 +555,52 @@ PARAMETERS: Final[tuple[Parameter, ...]] = (
     Parameter(
         "conflict", "factor", 0.0, 0.0, 1.0, "", "multiplies the rank of what conflicts; 0: refuse"
     ),
+    # the second model of the edge
+    Parameter(
+        "adaptive", "mode", 0, 0, 2, "code", "0 off, 1 shadow: recorded, 2 live: ranks, admits"
+    ),
+    Parameter("adaptive", "records_top", 3, 0, 64, "", "best by the first model that are recorded"),
+    Parameter("adaptive", "trend_t", 2.0, 0.0, 100.0, "t", "t-value of 15 m from which it trends"),
+    Parameter(
+        "adaptive",
+        "stress_percentile",
+        0.8,
+        0.0,
+        1.0,
+        "0..1",
+        "volatility from which it is stressed",
+    ),
+    Parameter("adaptive", "calm_range_move", 1.0, 0.0, 10.0, "", "scale of the move, calm range"),
+    Parameter("adaptive", "calm_range_sd", 1.0, 0.0, 10.0, "", "scale of its sd"),
+    Parameter("adaptive", "calm_range_wide", 0.05, 0.0, 1.0, "", "weight of wide paths"),
+    Parameter("adaptive", "stressed_range_move", 0.7, 0.0, 10.0, "", "the same, stressed range"),
+    Parameter("adaptive", "stressed_range_sd", 1.3, 0.0, 10.0, "", "scale of its sd"),
+    Parameter("adaptive", "stressed_range_wide", 0.15, 0.0, 1.0, "", "weight of wide paths"),
+    Parameter("adaptive", "calm_trend_move", 1.0, 0.0, 10.0, "", "the same, calm trend"),
+    Parameter("adaptive", "calm_trend_sd", 1.0, 0.0, 10.0, "", "scale of its sd"),
+    Parameter("adaptive", "calm_trend_wide", 0.05, 0.0, 1.0, "", "weight of wide paths"),
+    Parameter("adaptive", "stressed_trend_move", 0.8, 0.0, 10.0, "", "the same, stressed trend"),
+    Parameter("adaptive", "stressed_trend_sd", 1.3, 0.0, 10.0, "", "scale of its sd"),
+    Parameter("adaptive", "stressed_trend_wide", 0.15, 0.0, 1.0, "", "weight of wide paths"),
+    Parameter("adaptive", "wide_sd", 3.0, 1.0, 100.0, "", "sd of a wide path over that of others"),
+    Parameter(
+        "adaptive",
+        "low_min_bps",
+        -60.0,
+        -10_000.0,
+        10_000.0,
+        "bps",
+        "least tenth quantile; below: TAIL_INADMISSIBLE",
+    ),
+    Parameter(
+        "adaptive",
+        "trimmed_min_bps",
+        0.0,
+        -10_000.0,
+        10_000.0,
+        "bps",
+        "least mean without the best tenth; below: TAIL_INADMISSIBLE",
+    ),
     # planning and order life
     Parameter("orders", "maker_window_ns", 30 * S, S, 86_400 * S, "ns", "life of a resting entry"),
     Parameter("orders", "life_min_ns", 5 * S, 0, 3600 * S, "ns", "not moved before this age"),

@@ -7,6 +7,7 @@ its symbol with a blocker, never the evaluation. Pure over the state, the same f
 
 from __future__ import annotations
 
+from engine.core.adaptive import judge_adaptively
 from engine.core.allocate import allot
 from engine.core.capital import order_qty, reference_qty, update_capital
 from engine.core.drift import rank_movers
@@ -97,13 +98,11 @@ def price_routes(core, i, now, reference_qty):
     """`select_routes`, its answer in work["found"]."""
     selection = select_routes(core, i, now, reference_qty)
     found = core.work[0]["found"]
-    found["winner"] = selection.winner
-    found["runner_up"] = selection.runner_up
-    found["best"] = selection.best
-    found["margin_bps"] = canonical(selection.margin_bps)
     found["n_candidates"] = selection.n_candidates
     found["n_active"] = selection.n_active
     found["n_positive"] = selection.n_positive
+    if core.params[0]["adaptive_mode"] != 0:
+        judge_adaptively(core, i)
 
 
 @stage

@@ -494,11 +494,49 @@ TABLES: Final[dict[str, tuple[Column, ...]]] = {
         Column("member_reason", "i8", "code", "IN_* or OUT_* of universe.py"),
         Column("rank", "i8", "", "its rank, 0 without one"),
     ),
+    "adaptive": (
+        Column("ts", "i8", "ns", "when"),
+        Column("generation", "i8", "", "number of the evaluation"),
+        Column("sym", "i8", "row", "instrument"),
+        Column("route", "i8", "key", "route key"),
+        Column("place", "i8", "", "its place among the candidates of the evaluation"),
+        Column("v1_rank", "i8", "", "rank by the first model"),
+        Column("v1_winner", "i8", "0/1", "the first model's winner of the symbol"),
+        Column("v2_winner", "i8", "0/1", "the best admissible one by V2"),
+        Column("admissible", "i8", "0/1", "its low quantile and its trimmed mean pass"),
+        Column("market", "i8", "code", "kind of market of adaptive.py"),
+        Column("v1_net_bps", "f8", "bps", "net edge by the first model"),
+        Column("v1_score", "f8", "bps", "its score"),
+        Column("v2_net_bps", "f8", "bps", "mean outcome over the paths, net of all costs"),
+        Column("v2_score", "f8", "bps", "that x fill_prob"),
+        Column("q10_bps", "f8", "bps", "a tenth of the paths end below"),
+        Column("q50_bps", "f8", "bps", "half of them"),
+        Column("q90_bps", "f8", "bps", "nine tenths of them"),
+        Column("cover_prob", "f8", "0..1", "share of paths that cover their costs"),
+        Column("trimmed_bps", "f8", "bps", "mean without the best tenth"),
+        Column("fee_bps", "f8", "bps", "expected fee of the exit, a change of tier included"),
+        Column("fee_sd_bps", "f8", "bps", "its standard deviation over the paths"),
+        Column("stop_share", "f8", "0..1", "paths that end at the stop"),
+        Column("trail_share", "f8", "0..1", "at the trailed stop"),
+        Column("target_share", "f8", "0..1", "at the target"),
+        Column("time_share", "f8", "0..1", "at the horizon"),
+        Column("stop_slip_bps", "f8", "bps", "exit drag: slippage of those that are stopped"),
+        Column("give_back_bps", "f8", "bps", "exit drag: from the peak to the trailed stop"),
+        Column("target_miss_bps", "f8", "bps", "exit drag: what was missing to the target"),
+    ),
 }
 
 # Written by parts that not every run has. They enter the digest only where they have rows, so that
 # a run without them keeps the digest that it had before they existed.
-OPTIONAL_TABLES: Final = ("modes", "recoveries", "balances", "releases", "flow", "universe")
+OPTIONAL_TABLES: Final = (
+    "modes",
+    "recoveries",
+    "balances",
+    "releases",
+    "flow",
+    "universe",
+    "adaptive",
+)
 
 # How far the moves of the mid in `outcomes` look ahead, in the order of their columns.
 OUTCOME_HORIZONS_S: Final = (10, 30, 60, 300, 900, 1800, 3600, 14400)
@@ -528,6 +566,7 @@ MODE_ROW: Final = table_dtype("modes")
 RECOVERY_ROW: Final = table_dtype("recoveries")
 BALANCE_ROW: Final = table_dtype("balances")
 RELEASE_ROW: Final = table_dtype("releases")
+ADAPTIVE_ROW: Final = table_dtype("adaptive")
 FLOW_ROW: Final = table_dtype("flow")
 UNIVERSE_TABLE_ROW: Final = table_dtype("universe")
 
@@ -552,3 +591,4 @@ T_BALANCES: Final = TABLE_NAMES.index("balances")
 T_RELEASES: Final = TABLE_NAMES.index("releases")
 T_FLOW: Final = TABLE_NAMES.index("flow")
 T_UNIVERSE: Final = TABLE_NAMES.index("universe")
+T_ADAPTIVE: Final = TABLE_NAMES.index("adaptive")

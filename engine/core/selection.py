@@ -54,7 +54,7 @@ from engine.core.theses import (
     ask_thesis,
 )
 from engine.jit import kernel
-from engine.numerics import clip, integer
+from engine.numerics import canonical, clip, integer
 
 STREAM_CANDIDATES: Final = 101  # stream of the counter-based generator: which candidates are kept
 
@@ -179,6 +179,35 @@ def rank_candidates(work):
     for place in range(n):
         rows[ranking[place]]["rank"] = place + 1
     return n
+
+
+@kernel
+def name_winner(work):
+    """Rank what was priced and write into work["found"] who won, who is next, and by how much.
+
+    Tradable candidates that lost inside the symbol are given LOST_TO_BETTER.
+    """
+    rows = work["candidates"]
+    found = work["found"]
+    n_ranked = rank_candidates(work)
+    ranking = work["ranking"]
+    found["winner"] = -1
+    found["runner_up"] = -1
+    found["best"] = -1
+    found["margin_bps"] = 0.0
+    if n_ranked > 0:
+        best = ranking[0]
+        found["best"] = best
+        if rows[best]["blocker"] == OK:
+            found["winner"] = best
+            for place in range(1, n_ranked):
+                loser = rows[ranking[place]]
+                if loser["blocker"] != OK:
+                    break
+                loser["blocker"] = LOST_TO_BETTER
+                if place == 1:
+                    found["runner_up"] = ranking[1]
+                    found["margin_bps"] = canonical(rows[best]["score"] - loser["score"])
 
 
 @kernel
@@ -319,25 +348,17 @@ def select_routes(core, i, now, reference_qty):
                 row["blocker"] = route_blocker(row, symbol, params, code, side, reference_qty, now)
     work["n_candidates"] = n
 
-    n_ranked = rank_candidates(work)
-    ranking = work["ranking"]
-    winner = -1
-    runner_up = -1
-    best = -1
-    margin = 0.0
-    if n_ranked > 0:
-        best = ranking[0]
-        if rows[best]["blocker"] == OK:
-            winner = best
-            for place in range(1, n_ranked):
-                loser = rows[ranking[place]]
-                if loser["blocker"] != OK:
-                    break
-                loser["blocker"] = LOST_TO_BETTER
-                if place == 1:
-                    runner_up = ranking[1]
-                    margin = rows[winner]["score"] - loser["score"]
-    return Selection(winner, runner_up, best, margin, n, n_active, n_positive)
+    name_winner(work)
+    found = work["found"]
+    return Selection(
+        found["winner"],
+        found["runner_up"],
+        found["best"],
+        found["margin_bps"],
+        n,
+        n_active,
+        n_positive,
+    )
 
 
 @kernel

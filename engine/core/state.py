@@ -12,6 +12,7 @@ import numpy as np
 
 from engine.book import BOOK
 from engine.commands import COMMAND
+from engine.core.adaptive import N_ENDS, PATHS
 from engine.core.bursts import BURSTS
 from engine.core.columns import N_FAMILY_PARAMS, N_FEATURES, N_OUT
 from engine.core.daytime import DAYTIME
@@ -35,6 +36,7 @@ from engine.core.minutes import MINUTES
 from engine.core.orders import N_ORDERS, ORDER
 from engine.core.positions import POSITION_FIELDS
 from engine.core.records import (
+    ADAPTIVE_ROW,
     BALANCE_ROW,
     BLOCKER_ROW,
     CANDIDATE_ROW,
@@ -224,6 +226,8 @@ GLOB: Final = np.dtype(
         ("throttle", THROTTLE),
         # heap.py, drain.py
         ("heap", HEAP),
+        # adaptive.py
+        ("paths", PATHS),
         # members.py
         ("universe_version", "<i8"),
         ("members", MEMBERS),
@@ -252,6 +256,8 @@ WORK: Final = np.dtype(
         ("winners", DECISION_ROW, (SYMBOLS_MAX,)),  # decision row of each symbol, this evaluation
         ("order", "<i8", (SYMBOLS_MAX,)),  # symbols in rank order, this evaluation
         ("found", FOUND),  # selection.py: what it found for the symbol being evaluated
+        ("adaptive", ADAPTIVE_ROW, (N_ROUTES_PER_SYMBOL,)),  # adaptive.py: V2 of the tradable ones
+        ("end_fees", "<f8", (N_ENDS,)),
         ("horizon_place", "<i8", (N_HORIZONS,)),  # selection.py: 0 first
         # allocate.py
         ("share_scores", "<f8", (SYMBOLS_MAX,)),
@@ -282,6 +288,7 @@ RING_ROWS: Final = {
     "releases": 1024,
     "flow": 256,
     "universe": 1024,
+    "adaptive": 8192,
 }
 ROW_TYPES: Final = {
     "evaluations": EVALUATION_ROW,
@@ -303,6 +310,7 @@ ROW_TYPES: Final = {
     "releases": RELEASE_ROW,
     "flow": FLOW_ROW,
     "universe": UNIVERSE_TABLE_ROW,
+    "adaptive": ADAPTIVE_ROW,
 }
 RINGS: Final = np.dtype([(name, ROW_TYPES[name], (RING_ROWS[name],)) for name in TABLE_NAMES])
 COMMANDS_MAX: Final = 256

@@ -23,6 +23,7 @@ from engine.commands import (
     TIF_NAMES,
     TYPE_NAMES,
 )
+from engine.core.adaptive import MARKET_NAMES
 from engine.core.exits import EXIT_NAMES
 from engine.core.fillprob import FILL_NAMES
 from engine.core.ignition import IGNITION_NAMES
@@ -114,6 +115,7 @@ _NAMES: Final[dict[str, Mapping[int, str]]] = {
     "recovery": RECOVERY_NAMES,
     "touch": TOUCH_NAMES,
     "member_reason": UNIVERSE_REASONS,
+    "market": MARKET_NAMES,
     "status": OUTCOME_STATUS_NAMES,
 }
 _STATE_NAMES: Final = {

@@ -207,6 +207,11 @@ class Run:
         return self.table("flow")
 
     @property
+    def adaptive(self) -> pl.DataFrame:
+        """The second model of the edge beside the first, for the tradable candidates."""
+        return self.table("adaptive")
+
+    @property
     def universe(self) -> pl.DataFrame:
         """Symbols that entered or left the traded universe."""
         return self.table("universe")

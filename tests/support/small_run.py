@@ -317,6 +317,14 @@ def tables() -> dict[str, np.ndarray]:
             ],
         ),
         "flow": _rows("flow", [{"ts": START, "generation": 1, "n_waiting": 1, "n_merged": 1}]),
+        "adaptive": _rows(
+            "adaptive",
+            [
+                {"ts": START, "generation": 1, "sym": BTC, "route": JOIN, "v1_rank": 1,
+                 "v1_winner": 1, "v2_winner": 1, "admissible": 1, "v1_net_bps": 2.0,
+                 "v2_net_bps": 1.5, "q10_bps": -20.0, "q50_bps": 1.0, "q90_bps": 22.0},
+            ],
+        ),
         "universe": _rows(
             "universe",
             [{"ts": START, "version": 1, "sym": DOGE, "member": 0, "member_reason": 5, "rank": 2}],

@@ -187,6 +187,14 @@ def test_funnel_and_blockers(runs, capsys):
     assert "unknown symbol" in capsys.readouterr().err
 
 
+def test_edge_compares_the_two_models(runs, capsys):
+    assert 0 == main(["run", "edge", "latest", "--json", *runs])
+    printed = printed_json(capsys)
+    assert (1, 1.0) == (printed["judged"], printed["agreed"])
+    assert 0 == main(["run", "edge", "latest", *runs])
+    assert "100.00 %" in capsys.readouterr().out
+
+
 def test_compare_of_equals_is_0_and_of_others_5(runs, tmp_path, capsys):
     assert 0 == main(["run", "compare", "latest", "latest", *runs])
     capsys.readouterr()

@@ -1,0 +1,150 @@
+"""Where do the two models of the edge differ, and who was right?
+
+Reads the table `adaptive` (rows where `adaptive.mode` was 1 or 2) and, where candidates were followed
+(`records.shadow`), their outcomes: the result of the hypothetical trade after costs, given that its entry
+filled. Neighbouring evaluations follow nearly the same trade, so intervals are of blocks of a
+quarter hour, and are still too narrow where trades last longer. Nothing here has an effect on orders.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from engine.core.adaptive import MARKET_NAMES
+from engine.core.routes import FAMILY_NAMES, route_family
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from engine.reports.frames import Run
+
+BLOCK_NS: Final = 900_000_000_000
+_T_975: Final = (  # two-sided 95 % of Student's t, by degrees of freedom from 1
+    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160,
+    2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056,
+    2.052, 2.048, 2.045, 2.042,
+)  # fmt: skip
+
+
+class Mean(NamedTuple):
+    """A mean with its 95 % interval, from `n` rows in `blocks` blocks; None where there are too few."""
+
+    n: int
+    blocks: int
+    mean: float | None
+    low: float | None
+    high: float | None
+
+
+class EdgeReport(NamedTuple):
+    """What `run edge` prints."""
+
+    judged: int  # rows of `adaptive`
+    evaluations: int  # symbols x evaluations with a winner by the first model
+    agreed: float | None  # share of them in which V2 has the same winner
+    refused: float | None  # share in which V2 admits none
+    rank_correlation: float | None  # Spearman, of the scores of all rows
+    first: Mean  # outcome of the first model's winner where the two differ
+    second: Mean  # of V2's
+    difference: Mean  # V2's less the first's, in pairs
+    quantiles: list[dict[str, Any]]  # expected share below a quantile, and the share of outcomes
+    routes: list[dict[str, Any]]  # components by family and kind of market
+
+
+def block_mean(values: list[float], times: list[int]) -> Mean:
+    """Mean of values whose neighbours in time belong together.
+
+    The interval is that of the means of the blocks, weighted alike (batch means; Student's t).
+    """
+    if not values:
+        return Mean(0, 0, None, None, None)
+    blocks: dict[int, list[float]] = {}
+    for value, ts in zip(values, times, strict=True):
+        blocks.setdefault(ts // BLOCK_NS, []).append(value)
+    means = [math.fsum(each) / len(each) for each in blocks.values()]
+    mean = math.fsum(means) / len(means)
+    n = len(means)
+    if n < 2:
+        return Mean(len(values), n, mean, None, None)
+    spread = math.sqrt(math.fsum((each - mean) ** 2 for each in means) / (n - 1) / n)
+    reach = (_T_975[n - 2] if n - 1 <= len(_T_975) else 1.96) * spread
+    return Mean(len(values), n, mean, mean - reach, mean + reach)
+
+
+def edge_report(run: Run) -> EdgeReport:
+    """The two models of one run, compared."""
+    import polars as pl
+
+    rows = run.scan("adaptive").collect()
+    key = ["generation", "sym"]
+    later = (
+        run.scan("outcomes")
+        .filter((pl.col("side") > 0) & (pl.col("filled") == 1) & pl.col("trade_bps").is_not_null())
+        .select(*key, "route", "trade_bps")
+        .collect()
+        .unique([*key, "route"], keep="first")
+    )
+    known = rows.join(later, on=[*key, "route"], how="left")
+    first = known.filter(pl.col("v1_winner") == 1).select(*key, "ts", "route", "trade_bps")
+    second = known.filter(pl.col("v2_winner") == 1).select(*key, "route", "trade_bps")
+    pairs = first.join(second, on=key, how="left", suffix="_v2")
+    differ = pairs.filter(
+        (pl.col("route") != pl.col("route_v2"))
+        & pl.col("trade_bps").is_not_null()
+        & pl.col("trade_bps_v2").is_not_null()
+    )
+    times = differ["ts"].to_list()
+    ones, twos = differ["trade_bps"].to_list(), differ["trade_bps_v2"].to_list()
+    n = pairs.height
+    correlation = None
+    if rows.height > 2:
+        found = rows.select(pl.corr("v1_score", "v2_score", method="spearman")).item()
+        correlation = None if found is None or math.isnan(found) else float(found)
+    return EdgeReport(
+        judged=rows.height,
+        evaluations=n,
+        agreed=pairs.filter(pl.col("route") == pl.col("route_v2")).height / n if n else None,
+        refused=pairs["route_v2"].null_count() / n if n else None,
+        rank_correlation=correlation,
+        first=block_mean(ones, times),
+        second=block_mean(twos, times),
+        difference=block_mean([b - a for a, b in zip(ones, twos, strict=True)], times),
+        quantiles=_quantiles(known),
+        routes=_routes(rows),
+    )
+
+
+def _quantiles(known: pl.DataFrame) -> list[dict[str, Any]]:
+    import polars as pl
+
+    with_outcome = known.filter(pl.col("trade_bps").is_not_null())
+    out = []
+    for column, expected in (("q10_bps", 0.1), ("q50_bps", 0.5), ("q90_bps", 0.9)):
+        below = with_outcome.filter(pl.col("trade_bps") < pl.col(column)).height
+        share = below / with_outcome.height if with_outcome.height else None
+        out.append({"quantile": expected, "below": share, "n": with_outcome.height})
+    return out
+
+
+def _routes(rows: pl.DataFrame) -> list[dict[str, Any]]:
+    import polars as pl
+
+    if rows.height == 0:
+        return []
+    families = [FAMILY_NAMES.get(int(route_family(key)), "user") for key in rows["route"]]
+    numbers = (
+        *("v1_net_bps", "v2_net_bps", "q10_bps", "trimmed_bps", "cover_prob", "fee_bps"),
+        *("stop_share", "trail_share", "target_share", "time_share"),
+        *("stop_slip_bps", "give_back_bps", "target_miss_bps", "admissible"),
+    )
+    grouped = (
+        rows.with_columns(pl.Series("family", families))
+        .group_by("family", "market")
+        .agg(pl.len().alias("n"), *(pl.col(each).mean() for each in numbers))
+        .sort("family", "market")
+    )
+    return [
+        {**row, "market": MARKET_NAMES.get(row["market"], str(row["market"]))}
+        for row in grouped.to_dicts()
+    ]
