@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from adapters.cli.beside import print_beside
 from adapters.cli.options import (
     RUNS,
     JsonFlag,
@@ -384,28 +385,41 @@ def edge(run: RunName, runs: RunsFolder = RUNS, as_json: JsonFlag = False) -> No
     )
 
 
-@app.command(short_help="Compare two runs, row by row.")
+@app.command(short_help="Compare two runs: digests, rows, and side by side.")
 def compare(
     first: Annotated[str, typer.Argument(metavar="RUN", help="One run.", show_default=False)],
     second: Annotated[
         str, typer.Argument(metavar="RUN", help="The other run.", show_default=False)
     ],
     runs: RunsFolder = RUNS,
+    no_fail: Annotated[
+        bool, typer.Option("--no-fail", help="Leave with 0 also where they differ.")
+    ] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Compare two runs: their digests, and the first row that differs in each table.
+    """Compare two runs: digests, the first row that differs in each table, and side by side.
+
+    The last puts a live run beside its simulation, or two versions, over the time that both cover:
+    entries, orders, fills, latency, slippage, profit (docs/howto-compare.md).
 
     Leaves with 5 if they differ. Example: kapitaalbot run compare 20260101-120000-sample-0a1b2c3d latest
     """
     from engine.reports.compare import compare_runs
     from engine.reports.manifest import find_run
+    from engine.reports.sidebyside import side_by_side
 
-    found = compare_runs(find_run(first, runs), find_run(second, runs))
+    folders = find_run(first, runs), find_run(second, runs)
+    found = compare_runs(*folders)
+    # Runs with one digest are one run: there is nothing to put side by side.
+    beside = None if found["same"] else side_by_side(*folders)
     if as_json:
-        write_json("run.compare", found)
+        write_json("run.compare", found | {"beside": beside})
     else:
         _print_comparison(found)
-    if not found["same"]:
+        if beside is not None:
+            write()
+            print_beside(beside)
+    if not found["same"] and not no_fail:
         differing = [each["table"] for each in found["tables"] if not each["same"]]
         raise MismatchError(
             f"the runs differ in {', '.join(differing) or 'their digests only'}.",

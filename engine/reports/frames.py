@@ -21,6 +21,7 @@ from engine.reports.summary import summary_rows
 
 if TYPE_CHECKING:
     import duckdb
+    import plotly.graph_objects as go
     import polars as pl
 
 RUN_TABLES: Final = (*TABLE_NAMES, "commands")
@@ -266,6 +267,18 @@ class Run:
         from engine.reports.explain import explain
 
         return explain(self, at, symbol)
+
+    def beside(self, other: Run) -> dict[str, Any]:
+        """This run and another over the time that both cover: engine/reports/sidebyside.py."""
+        from engine.reports.sidebyside import side_by_side
+
+        return side_by_side(self.path, other.path)
+
+    def beside_picture(self, other: Run) -> go.Figure:
+        """Equity of both, and how their fills come apart."""
+        from engine.reports.pictures import beside_picture
+
+        return beside_picture(self, other)
 
     def __repr__(self) -> str:
         return f"<Run {self.path} digest {self.digest[:16]}>"

@@ -173,6 +173,43 @@ def equity_picture(run: Run) -> go.Figure:
     return figure
 
 
+def beside_picture(first: Run, second: Run) -> go.Figure:
+    """Equity of two runs; below it, what the second has filled more than the first so far.
+
+    The difference is of signed value: bought counts up, sold down, so that the line shows how far
+    apart their positions are, at the prices paid.
+    """
+    import polars as pl
+
+    figure = _figure(
+        "two runs side by side: equity, and fills", "time (UTC)", f"equity ({first.quote})"
+    )
+    for run, name, color in ((first, "first", BID), (second, "second", ASK)):
+        figure.add_trace(_line(_thin(run.equity), "equity_quote", f"equity, {name}", color))
+    parts = [
+        run.scan("fills").select(
+            "time", "ts", value=sign * pl.col("side") * pl.col("notional_quote")
+        )
+        for run, sign in ((first, -1), (second, 1))
+    ]
+    apart = (
+        pl.concat(parts)
+        .group_by("time", "ts")
+        .agg(pl.col("value").sum())
+        .sort("ts")
+        .with_columns(pl.col("value").cum_sum())
+        .collect()
+    )
+    line = _line(_thin(apart), "value", "fills, second - first", BAD, shape="hv")
+    figure.add_trace(line | {"yaxis": "y2"})
+    figure.update_layout(
+        yaxis={"domain": [0.36, 1.0]},
+        yaxis2={"domain": [0.0, 0.28], "title": f"bought - sold ({first.quote})"},
+        xaxis={"anchor": "y2"},
+    )
+    return figure
+
+
 def funnel_picture(run: Run) -> go.Figure:
     """How many candidates were left after each stage."""
     rows = [row for row in funnel_rows(run) if row[0] not in ("evaluations", "symbols looked at")]

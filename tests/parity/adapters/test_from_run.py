@@ -4,6 +4,7 @@ import json
 import shutil
 from datetime import datetime
 from decimal import Decimal
+from itertools import takewhile
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -13,10 +14,12 @@ from adapters.cli.main import main
 from adapters.replay import replay
 from adapters.session_market import SessionMarket, find_session
 from adapters.sessions import LOG, Started
+from engine.core.records import EXECUTE
 from engine.errors import ConfigError, DataError
 from engine.events import BALANCE, EVENT, HEALTH, ORDER_COMMAND, ORDER_FILL, ORDER_SENT, TIMER
 from engine.flow.log import LogReader
 from engine.instruments import InstrumentTable
+from engine.reports.sidebyside import side_by_side
 from engine.session.market import MARKET_KINDS, market_of
 from tests.support.session_folder import write_session
 from tests.support.short_market import short_market
@@ -80,6 +83,42 @@ def test_a_paper_session_and_its_own_simulation_are_the_same_to_the_byte(paper, 
         assert n - 2 <= len(ours["ts"]) <= n, table
         for name in ours:
             assert ours[name].tobytes() == theirs[name][: len(ours[name])].tobytes(), (table, name)
+
+
+def test_with_another_latency_both_enter_alike_until_their_fills_part(paper, tmp_path):
+    """The report says at which entry, and that a fill came first; the tables say the same."""
+    slow = {"entry_min": "300ms", "response_min": "200ms"}
+    done = replay(
+        None,
+        source=SessionMarket(paper),
+        overrides={"run": {"out": str(tmp_path)}, "venue": {**NEAR["venue"], **slow}},
+    )
+    found = side_by_side(paper, done.folder)
+
+    entered = []
+    for folder in (paper, done.folder):
+        rows = rows_of(folder, "decisions")
+        taken = rows["outcome"] == EXECUTE
+        entered.append(
+            list(zip(*(rows[n][taken].tolist() for n in ("ts", "sym", "route")), strict=True))
+        )
+    pairs = zip(*entered, strict=False)
+    n_alike = len(list(takewhile(lambda pair: pair[0] == pair[1], pairs)))
+    parting = found["entries"]["first_parting"]
+    fills = found["fills"]["first_difference"]
+    assert n_alike >= 2
+    assert parting is not None
+    parted = min(each[0] for side in entered for each in side[n_alike:])
+    assert parted == parting["ts"]
+    assert fills["ts"] <= parting["ts"]
+    assert parting["fill_before"] == fills
+    assert "their fills had parted before" in parting["why"][-1]
+    assert "time" in fills["differs"]
+    assert {parting["first"]["blocker"], parting["second"]["blocker"]} - {"OK"}
+    answered = {each["measure"]: each for each in found["measures"]}["sent to acknowledged, median"]
+    # There and back takes half a second at the least.
+    assert answered["second"] >= 500.0 > answered["first"]
+    assert found["runs"][1]["market_of"] == "paper"
 
 
 def test_the_manifest_names_the_session(paper, simulated):

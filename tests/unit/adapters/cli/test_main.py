@@ -47,7 +47,7 @@ def test_a_group_without_a_verb_shows_its_help_and_is_a_usage_error(arguments, c
     [
         (["rnu"], "No such command 'rnu'"),
         (["run", "replai"], "Did you mean 'replay'"),
-        (["run", "replay"], "Missing argument"),
+        (["run", "show"], "Missing argument"),
         (["run", "ls", "--rnus"], "No such option"),
         (["run", "explain", "latest", "--symbol", "BTC/USD"], "Missing option '--at'"),
     ],
