@@ -22,6 +22,7 @@ from typing import Any, Final, Protocol
 
 import numpy as np
 
+from adapters.attach import AttachHub
 from adapters.attending import Attending, no_attending
 from adapters.kraken.capture import Capture, CaptureConfig, Lineage
 from adapters.kraken.keeper import Frame, Part
@@ -457,7 +458,24 @@ class _Loop:
         self.running: Running | None = None
         self.failure: BaseException | None = None
         self._make_account = make_account
-        live = plan.profile.live
+        self.capture: Capture | None = None
+        self.hub: Hub | AttachHub
+        if plan.attach is None:
+            self.capture = self._capture()
+            self.hub = Hub(self.capture, _Feed(self), plan.hosts, plan.clock)
+        else:
+            symbols = tuple(plan.profile.live.symbols)
+            self.hub = AttachHub(
+                plan.attach, symbols, plan.clock, self.begin, self.take, self._remark
+            )
+        self._alarm: asyncio.TimerHandle | None = None
+        self._ended = asyncio.Event()
+        self._line_ended = asyncio.Event()
+        self._account_task: asyncio.Task[None] | None = None
+
+    def _capture(self) -> Capture:
+        """What this session captures for itself."""
+        live = self.plan.profile.live
         channels = {"book": int(live.depth), "trade": 0}
         if live.level3:
             channels["level3"] = 100
@@ -466,19 +484,13 @@ class _Loop:
         config = CaptureConfig(
             symbols=tuple(live.symbols),
             channels=channels,
-            name=plan.profile.run.name,
-            quote=plan.profile.run.quote,
+            name=self.plan.profile.run.name,
+            quote=self.plan.profile.run.quote,
             part_ns=FOREVER_NS,
-            limits=plan.limits,
+            limits=self.plan.limits,
         )
-        self.capture = Capture(
-            config, _Feed(self), random.Random(plan.seed).random, Lineage(config.name)
-        )
-        self.hub = Hub(self.capture, _Feed(self), plan.hosts, plan.clock)
-        self._alarm: asyncio.TimerHandle | None = None
-        self._ended = asyncio.Event()
-        self._line_ended = asyncio.Event()
-        self._account_task: asyncio.Task[None] | None = None
+        draw = random.Random(self.plan.seed).random
+        return Capture(config, _Feed(self), draw, Lineage(config.name))
 
     async def run(self, stop: asyncio.Event, for_s: float | None) -> None:
         tasks = [
@@ -511,6 +523,8 @@ class _Loop:
     def begin(self, instruments: InstrumentTable) -> None:
         """The venue has listed the pairs; or it changed them, which no session outlives."""
         if self.running is not None:
+            if self.running.started.instruments.to_json() == instruments.to_json():
+                return  # another part of the same pairs
             raise DataError(
                 "RULES_CHANGED: the venue changed the increments of a pair while the session ran: "
                 f"{_changed(self.running.started.instruments, instruments)}.",
@@ -579,20 +593,25 @@ class _Loop:
 
     def _feeds(self, now: int) -> dict[str, Any]:
         """How each connection is, for people."""
-        found: dict[str, Any] = {
-            f"public {i}": {"phase": each.phase.value, "frames": each.n_frames}
-            for i, each in enumerate(self.capture.sessions)
-        }
-        found["lag_ms"] = self.capture.stats.decode_lag_ns // 1_000_000
-        found["dropped"] = self.hub.n_dropped
+        found: dict[str, Any] = {"lag_ms": 0, "dropped": self.hub.n_dropped}
+        if self.capture is not None:
+            for i, each in enumerate(self.capture.sessions):
+                found[f"public {i}"] = {"phase": each.phase.value, "frames": each.n_frames}
+            found["lag_ms"] = self.capture.stats.decode_lag_ns // 1_000_000
+        if isinstance(self.hub, AttachHub):
+            found |= self.hub.facts()
         if self.running is not None and self.running.account is not None:
             found["account"] = self.running.account.facts()
         return found
 
+    def _remark(self, level: str, text: str) -> None:
+        self.attending.remark({"note": text, "level": level})
+
     def _second(self, ts: int) -> None:
-        notes, self.capture.stats.notes = self.capture.stats.notes, []
-        for _, note in notes:
-            self.attending.remark({"note": note.text, "level": note.level})
+        if self.capture is not None:
+            notes, self.capture.stats.notes = self.capture.stats.notes, []
+            for _, note in notes:
+                self._remark(note.level, note.text)
         if self.running is None or self.failure is not None:
             return
         try:

@@ -284,7 +284,7 @@ def find_later(data: pa.Buffer, offset: int) -> Batch | None:
     """
     for match in _BATCH_START.finditer(memoryview(data), offset):
         at = match.start()
-        parsed = _parse(data.slice(at))
+        parsed = parse_batch(data.slice(at))
         if parsed is None:
             continue
         try:
@@ -302,14 +302,14 @@ def rows_announced(data: pa.Buffer, offset: int) -> int | None:
         return None
     # The sizes stand before the body: zeros in place of what is missing let Arrow parse them.
     for n_missing in (1 << 16, ROWS_MAX * EVENT.itemsize + 4096):
-        parsed = _parse(pa.py_buffer(data.slice(offset).to_pybytes() + bytes(n_missing)))
+        parsed = parse_batch(pa.py_buffer(data.slice(offset).to_pybytes() + bytes(n_missing)))
         if parsed is not None:
             rows = parsed[1].get(b"rows", b"")
             return int(rows) if rows.isdigit() else None
     return None
 
 
-def _parse(data: pa.Buffer) -> tuple[pa.RecordBatch, dict[bytes, bytes], int] | None:
+def parse_batch(data: pa.Buffer) -> tuple[pa.RecordBatch, dict[bytes, bytes], int] | None:
     """The batch at the start of `data`, its metadata and its length in bytes, if it is one."""
     source = pa.BufferReader(data)
     try:

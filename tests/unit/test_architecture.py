@@ -31,7 +31,13 @@ FOUNDATION = frozenset(
 # The composition that the command line, notebooks and tests share; like cli/ it may join all.
 COMPOSITION = (
     *("adapters.cli", "adapters.record", "adapters.replay", "adapters.runs", "adapters.sessions"),
-    *("adapters.attending", "adapters.live", "adapters.start", "adapters.trading"),
+    *(
+        "adapters.attach",
+        "adapters.attending",
+        "adapters.live",
+        "adapters.start",
+        "adapters.trading",
+    ),
     *("adapters.operate", "adapters.session_market", "adapters.watching"),
 )
 # Recordings and our own venue speak Kraken's language: they share its decoder, never its sockets.
