@@ -107,7 +107,7 @@ class AttachHub:
             if self._tail is None:
                 raise RefusedError(
                     f"attach-blocked: no capture writes into {self._store}.",
-                    "Start one: `kapitaalbot capture run --out STORE`.",
+                    f"Start one: `kapitaalbot capture run --store {self._store}` with the session's pairs.",
                 )
             return
         chosen = later[0] if self._tail is not None else later[-1]

@@ -43,7 +43,7 @@ from adapters.sessions import (
     save_opening,
     session_manifest,
 )
-from engine.clock import PacedClock, Stopwatch
+from engine.clock import PacedClock, Stopwatch, WallClock
 from engine.config import config_hash, make_params, make_venue_params
 from engine.core.params import timer_grid_ns
 from engine.core.state import SYMBOLS_MAX
@@ -225,7 +225,8 @@ class Running:
         self.plan, self.attending = plan, attending
         profile = plan.profile
         self._watch = Stopwatch()
-        started_at = plan.clock.now()
+        # Folders and manifests tell the machine's time, also where a market runs at another pace.
+        started_at = WallClock().now()
         self.folder = new_folder(
             Path(profile.run.out), profile.run.name, plan.config_hash, started_at
         )
@@ -250,7 +251,7 @@ class Running:
         if plan.mode == "live":
             # Client ids are unique for ever: no session makes a million orders a second, so one that
             # begins anew is above all before it.
-            core.glob[0]["last_order_id"] = started_at // 1000
+            core.glob[0]["last_order_id"] = plan.clock.now() // 1000
         paper = None
         if plan.mode == "paper":
             paper = build_paper(self.started, core, venue_params, cash)
@@ -280,7 +281,7 @@ class Running:
         self.post: Callable[[np.ndarray], None] = lambda rows: None
         self.feeds: Callable[[int], dict[str, Any]] = lambda now: {}
         self.first_ts = 0
-        self._snapshot_ts = started_at
+        self._snapshot_ts = plan.clock.now()
 
     # --- life ---
 

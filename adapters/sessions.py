@@ -175,6 +175,7 @@ def header_of(folder: Path, started: Started, seq: int, core: Core) -> StateHead
 def open_session(folder: Path) -> Built:
     """The core and venue as the session in `folder` began with them. Raises DataError."""
     started = Started.read(folder)
+    started.must_fit()
     profile = started.profile
     plugins = load_plugins(profile.plugins)
     found = config_hash(profile, tuple(each.digest for each in plugins))
@@ -235,7 +236,6 @@ def verify(
     raises DataError where the log cannot be believed or belongs to another version
     """
     built = open_session(folder)
-    built.started.must_fit()
     manifest = _manifest(folder)
     report = check_log(folder / LOG)
     torn = manifest is None or not report.closed
@@ -290,7 +290,6 @@ def last_state(folder: Path, *, from_start: bool = False, recorder: Recorder | N
         would decide otherwise than the session did; RefusedError while the session still runs
     """
     built = open_session(folder)
-    built.started.must_fit()
     recovered = ""
     if check_log(folder / LOG).damage is not None:
         done = recover_log(folder / LOG, only_torn=True)
@@ -298,10 +297,11 @@ def last_state(folder: Path, *, from_start: bool = False, recorder: Recorder | N
     torn = not check_log(folder / LOG).closed
     after = -1 if from_start else _take_snapshot(folder, built)
     counted = _Answers(built.paper)
+    recorder = recorder or Recorder()
     found = follow_log(
         built.core,
         _batches(folder, torn),
-        recorder or Recorder(),
+        recorder,
         after=after,
         torn=torn,
         taken=counted.taken,
@@ -313,6 +313,7 @@ def last_state(folder: Path, *, from_start: bool = False, recorder: Recorder | N
             f"{found.difference.text(built.started.instruments.symbols)}",
             "Nothing can be built on it. `kapitaalbot run verify` shows the same; report it.",
         )
+    recorder.drain(built.core)
     counted.finish(int(built.core.glob[0]["now"]))
     return Left(built, found, recovered)
 
@@ -367,7 +368,6 @@ def _take_snapshot(folder: Path, built: Built) -> int:
 def finish(folder: Path) -> dict[str, Any]:
     """Write tables and manifest of a session that died before it could. Returns the manifest."""
     built = open_session(folder)
-    built.started.must_fit()
     if check_log(folder / LOG).damage is not None:
         recover_log(folder / LOG, only_torn=True)
     summary = RunSummary(built.started.instruments.symbols, built.profile.run.quote)

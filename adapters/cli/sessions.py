@@ -28,8 +28,10 @@ Out = Annotated[
     typer.Option(help="Folder under which the run's folder is made.", show_default=False),
 ]
 For = Annotated[
-    float | None,
-    typer.Option("--for", help="End after so many seconds.", show_default="until Ctrl-C"),
+    str | None,
+    typer.Option(
+        "--for", help="End after this long, as in 90s or 8h.", show_default="until Ctrl-C"
+    ),
 ]
 Fresh = Annotated[
     bool, typer.Option("--fresh", help="Begin with nothing, whatever the last session left.")
@@ -115,7 +117,7 @@ def _run(
     path: Path,
     settings: list[str] | None,
     out: Path | None,
-    for_s: float | None,
+    for_: str | None,
     fresh: bool,
     speed: float,
     attach: Path | None,
@@ -123,6 +125,7 @@ def _run(
     quiet: bool,
     as_json: bool,
 ) -> None:
+    from adapters.cli.capture import parse_duration
     from adapters.cli.warm import warm_if_cold
     from adapters.operate import operate
     from adapters.start import plan_session
@@ -138,7 +141,7 @@ def _run(
         ran = operate(
             ready,
             stop=_stop_on_signals,
-            for_s=for_s,
+            for_s=None if for_ is None else parse_duration(for_),
             take_over=take_over,
             talk=view.talk,
             show=view.show,

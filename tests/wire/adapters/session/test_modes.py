@@ -1,0 +1,72 @@
+"""Shadow, paper and live through real sockets: each log gives the same digest again."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from adapters.local_venue.keys import DEMO_KEY
+from adapters.sessions import LOG, last_state, verify
+from engine.events import MODE, MODE_EXIT_ONLY, MODE_NORMAL, ORDER_FILL, ORDER_REJECT, ORDER_SENT
+from engine.flow.log import LogReader
+from engine.reports.frames import Run
+from engine.session.state import state_digest
+from tests.support.live_session import demo_keys, market, ready_for, run_for  # noqa: F401
+
+SECONDS = 25.0  # at thirty times the pace: twelve minutes of market
+
+
+def rows_of(folder: Path) -> np.ndarray:
+    return np.concatenate(list(LogReader(folder / LOG)))
+
+
+@pytest.mark.parametrize("mode", ["shadow", "paper", "live"])
+@pytest.mark.usefixtures("demo_keys")
+def test_a_session_trades_and_its_log_gives_the_same_again(tmp_path, mode) -> None:
+    with market() as venue:
+        ran = run_for(ready_for(venue, tmp_path, mode), SECONDS)
+        books = venue.core.clients[DEMO_KEY].account if mode == "live" else None
+
+    found = verify(ran.folder)
+    assert found.difference is None
+    assert found.digest == ran.digest
+    assert found.ok
+    rows = rows_of(ran.folder)
+    kinds = set(rows["kind"].tolist())
+    assert ran.manifest["rows"]["commands"] == found.n_commands > 0
+    if mode == "shadow":
+        assert ORDER_SENT not in kinds
+        assert ORDER_REJECT in kinds
+    else:
+        assert ORDER_SENT in kinds
+    if books is not None:
+        modes = rows[rows["kind"] == MODE]["aux"].tolist()
+        assert modes[0] == MODE_EXIT_ONLY
+        core = last_state(ran.folder).built.core
+        assert core.glob[0]["mode"] == MODE_NORMAL
+        fills = rows[(rows["kind"] == ORDER_FILL) & (rows["id"] > 0)]
+        assert len(fills) == len(books.fills) > 0
+        # The venue's own books: what it holds beyond what it held at first is what the core holds.
+        placed = [each.cl_ord_id for each in books.orders.values()]
+        assert len(set(placed)) == len(placed)
+    assert Run.open(ran.folder).manifest["mode"] == mode
+
+
+@pytest.mark.usefixtures("demo_keys")
+def test_the_next_session_takes_up_where_the_last_one_stopped(tmp_path) -> None:
+    """Position, orders and client ids go on; the log of the second begins with the first's core."""
+    with market() as venue:
+        first = run_for(ready_for(venue, tmp_path, "live"), 20.0)
+        ready = ready_for(venue, tmp_path, "live")
+        assert ready.plan.previous == first.folder.resolve()
+        second = run_for(ready, 6.0)
+
+    ended = last_state(first.folder).built.core
+    whole = last_state(first.folder, from_start=True).built.core
+    assert state_digest(ended) == state_digest(whole)
+    assert verify(second.folder).ok
+    assert second.manifest["previous"] == first.folder.name
+    later = last_state(second.folder).built.core
+    assert later.glob[0]["last_order_id"] >= ended.glob[0]["last_order_id"]
+    assert later.glob[0]["mode"] == MODE_NORMAL
+    assert later.glob[0]["n_evaluations"] > ended.glob[0]["n_evaluations"]
