@@ -10,154 +10,21 @@ out: rows bit by bit (compare.py), pictures (pictures.py), and any judgement.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 from engine.clock import utc_text
-from engine.commands import ROLE_ENTRY, ROLE_NAMES
-from engine.core.exits import EXIT_NAMES
-from engine.core.orders import ORDER_STATE_REJECTED
+from engine.commands import ROLE_NAMES
 from engine.core.records import EXECUTE, OUTCOME_NAMES, REASONS
-from engine.core.routes import ENTRY_NAMES, route_entry_mode, route_family, route_name
-from engine.errors import DataError
-from engine.instruments import InstrumentTable
-from engine.reports.manifest import read_manifest
-from engine.reports.markouts import HORIZONS_S
-from engine.units import MONEY_PER_UNIT
+from engine.reports.served import MS, measures, quantiles, split
+from engine.reports.sides import Columns, Side, in_quote, where
 
 BESIDE_VERSION: Final = 1
 MATCH_NS: Final = 2_000_000_000  # orders decided further apart than this are not the same order
-ROUTE_BITS: Final = 18  # of a route key below its symbol, whose row may differ between runs
-NO_TIME: Final = 0
-MS: Final = 1e6
-
-Columns = dict[str, np.ndarray]
-
-DECISIONS: Final = (
-    *("ts", "sym", "outcome", "blocker", "route", "bid", "ask", "mid_half_ticks"),
-    *("qty", "price", "n_active"),
-)
-ORDERS: Final = (
-    *("ts", "id", "sym", "route", "role", "side", "qty", "filled", "state"),
-    *("ts_decided", "ts_sent", "ts_acked", "ts_filled"),
-)
-FILLS: Final = (
-    *("ts", "ts_venue", "order", "sym", "route", "role", "side", "price", "qty", "notional"),
-    *("fee", "maker", "mid_half_ticks"),
-)
-TRIPS: Final = ("ts", "sym", "route", "bought", "sold", "fees", "net", "exit_reason")
-EQUITY: Final = ("ts", "equity", "unrealized", "drawdown")
-EVALUATIONS: Final = ("ts", "equity", "free", "n_open_orders", "n_positions")
-
-
-class _Side:
-    """One run: its tables as columns, symbols numbered as in both runs together."""
-
-    def __init__(self, folder: Path, symbols: dict[str, int]) -> None:
-        self.folder = folder
-        self.manifest = read_manifest(folder)
-        self.table = InstrumentTable.from_json(self.manifest["instruments"])
-        self._steps = self.table.rows()
-        self.families = {int(code): name for code, name in self.manifest["families"].items()}
-        self.rows = np.array(
-            [symbols.setdefault(each, len(symbols)) for each in self.table.symbols], np.int64
-        )
-        self.decisions = self._read("decisions", DECISIONS)
-        self.fills = self._read("fills", FILLS)
-        self.trips = self._read("realized", TRIPS)
-        self.equity = self._read("equity", EQUITY)
-        self.evaluations = self._read("evaluations", EVALUATIONS)
-        self.orders = _newest_of_each(self._read("orders", ORDERS))
-
-    def _read(self, table: str, names: tuple[str, ...]) -> Columns:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        path = self.folder / f"{table}.parquet"
-        try:
-            read = pq.read_table(path, columns=list(names))
-            found: Columns = {name: read.column(name).to_numpy() for name in names}
-        except (OSError, KeyError, pa.ArrowException) as error:
-            raise DataError(
-                f"{path} cannot be read: {error}.", "Replay the profile again; runs are cheap."
-            ) from error
-        if "sym" in found:
-            found["own_sym"] = found["sym"]
-            found["sym"] = self.rows[found["sym"]]
-        if "route" in found:
-            found["key"] = found["route"]
-            bare = (found["route"] - 1) & ((1 << ROUTE_BITS) - 1)
-            found["route"] = np.where(found["route"] > 0, bare + 1, 0)
-        return found
-
-    @property
-    def span(self) -> tuple[int, int]:
-        stamps = [
-            each["ts"]
-            for each in (self.evaluations, self.fills, self.equity, self.decisions)
-            if len(each["ts"])
-        ]
-        if not stamps:
-            return 0, 0
-        return min(int(each[0]) for each in stamps), max(int(each[-1]) for each in stamps)
-
-    def route_text(self, key: int) -> str:
-        """`momentum 60s take`; the symbol stands elsewhere."""
-        text = route_name(key, self.table.symbols, self.families)
-        return text.partition(" ")[2] or "none"
-
-    def price(self, own_sym: int, ticks: int) -> float:
-        rows = self._steps[own_sym]
-        return int(ticks) * int(rows["tick_num"]) / 10.0 ** int(rows["price_precision"])
-
-    def qty(self, own_sym: int, lots: int) -> float:
-        rows = self._steps[own_sym]
-        return int(lots) * int(rows["lot_num"]) / 10.0 ** int(rows["qty_precision"])
-
-    @cached_property
-    def mids(self) -> dict[int, tuple[np.ndarray, np.ndarray]]:
-        """Per symbol: stamps and mids (half ticks) of the evaluations, by time."""
-        known = _where(self.decisions, (self.decisions["bid"] > 0) & (self.decisions["ask"] > 0))
-        return {
-            int(sym): (
-                known["ts"][known["sym"] == sym],
-                known["mid_half_ticks"][known["sym"] == sym],
-            )
-            for sym in np.unique(known["sym"])
-        }
-
-    def mid_at(self, syms: np.ndarray, stamps: np.ndarray) -> np.ndarray:
-        """float64[n], half ticks: the newest mid at or before each stamp, NaN where there is none."""
-        found = np.full(len(syms), np.nan)
-        for sym, (ts, mids) in self.mids.items():
-            ours = np.flatnonzero(syms == sym)
-            places = np.searchsorted(ts, stamps[ours], side="right") - 1
-            known = places >= 0
-            found[ours[known]] = mids[places[known]]
-        return found
-
-
-def _where(columns: Columns, keep: np.ndarray) -> Columns:
-    return {name: values[keep] for name, values in columns.items()}
-
-
-def _newest_of_each(rows: Columns) -> Columns:
-    """One row per order: its newest, with the stamps that any of its rows had."""
-    if not len(rows["id"]):
-        return rows
-    ids, inverse = np.unique(rows["id"], return_inverse=True)
-    last = np.zeros(len(ids), np.int64)
-    np.maximum.at(last, inverse, np.arange(len(inverse)))
-    newest = _where(rows, last)
-    for name in ("filled", "ts_sent", "ts_acked", "ts_filled"):
-        newest[name] = np.zeros(len(ids), np.int64)
-        np.maximum.at(newest[name], inverse, rows[name])
-    return _where(newest, np.argsort(newest["ts_decided"], kind="stable"))
 
 
 # --- what both have -------------------------------------------------------------------------------
@@ -259,7 +126,7 @@ def side_by_side(first: Path, second: Path, match_ns: int = MATCH_NS) -> dict[st
     raises DataError if a folder is not a run or a table cannot be read
     """
     symbols: dict[str, int] = {}
-    sides = _Side(first, symbols), _Side(second, symbols)
+    sides = Side(first, symbols), Side(second, symbols)
     lo = max(each.span[0] for each in sides)
     hi = min(each.span[1] for each in sides)
     facts: dict[str, Any] = {
@@ -271,7 +138,7 @@ def side_by_side(first: Path, second: Path, match_ns: int = MATCH_NS) -> dict[st
         return facts | {"measures": [], "entries": None, "orders": None, "fills": None, "split": []}
     outside = [_outside(each, lo, hi) for each in sides]
     for each in sides:
-        _cut(each, lo, hi)
+        each.cut(lo, hi)
     names = list(symbols)
     orders = match_rows(
         sides[0].orders, sides[1].orders, ("sym", "role", "side", "route"), "ts_decided", match_ns
@@ -283,12 +150,12 @@ def side_by_side(first: Path, second: Path, match_ns: int = MATCH_NS) -> dict[st
         "entries": _entries(sides, names, fills),
         "orders": _order_facts(sides, orders),
         "fills": _fill_facts(sides, fills) | {"first_difference": parting},
-        "measures": _measures(sides, hi),
-        "split": _split(sides, names),
+        "measures": measures(sides, hi),
+        "split": split(sides, names),
     }
 
 
-def _run_facts(side: _Side) -> dict[str, Any]:
+def _run_facts(side: Side) -> dict[str, Any]:
     manifest = side.manifest
     capture = manifest["capture"]
     lo, hi = side.span
@@ -302,13 +169,13 @@ def _run_facts(side: _Side) -> dict[str, Any]:
     }
 
 
-def _span_facts(sides: tuple[_Side, _Side], lo: int, hi: int) -> dict[str, Any]:
+def _span_facts(sides: tuple[Side, Side], lo: int, hi: int) -> dict[str, Any]:
     if hi <= lo:
         return {"seconds": 0.0, "first": None, "last": None, "outside": []}
     return {"seconds": (hi - lo) / 1e9, "first": utc_text(lo), "last": utc_text(hi), "outside": []}
 
 
-def _outside(side: _Side, lo: int, hi: int) -> dict[str, Any]:
+def _outside(side: Side, lo: int, hi: int) -> dict[str, Any]:
     """What of a run lies before or after the time that both cover."""
 
     def count(ts: np.ndarray) -> int:
@@ -324,26 +191,12 @@ def _outside(side: _Side, lo: int, hi: int) -> dict[str, Any]:
     }
 
 
-def _cut(side: _Side, lo: int, hi: int) -> None:
-    for name, stamp in (
-        ("decisions", "ts"), ("fills", "ts"), ("trips", "ts"), ("equity", "ts"),
-        ("evaluations", "ts"), ("orders", "ts_decided"),
-    ):  # fmt: skip
-        columns = getattr(side, name)
-        ts = columns[stamp]
-        setattr(side, name, _where(columns, (ts >= lo) & (ts <= hi)))
-    # What became of an order later than both cover is nobody's business here.
-    for name in ("ts_sent", "ts_acked", "ts_filled"):
-        late = side.orders[name] > hi
-        side.orders[name] = np.where(late, NO_TIME, side.orders[name])
-
-
 # --- entries --------------------------------------------------------------------------------------
 
 
-def _entries(sides: tuple[_Side, _Side], names: list[str], fills: _Pairs) -> dict[str, Any]:
+def _entries(sides: tuple[Side, Side], names: list[str], fills: _Pairs) -> dict[str, Any]:
     """Decisions to enter: agreed (same symbol, time and route), or of one run only."""
-    rows = [_where(each.decisions, each.decisions["outcome"] == EXECUTE) for each in sides]
+    rows = [where(each.decisions, each.decisions["outcome"] == EXECUTE) for each in sides]
     by_key = [_places(each) for each in rows]
     agree = same_plan = 0
     only: list[list[tuple[int, int]]] = [[], []]
@@ -390,7 +243,7 @@ def _places(rows: Columns) -> dict[tuple[int, int], int]:
     return {key: place for place, key in enumerate(keys)}
 
 
-def _plan(side: _Side, rows: Columns, place: int) -> dict[str, Any]:
+def _plan(side: Side, rows: Columns, place: int) -> dict[str, Any]:
     own = int(rows["own_sym"][place])
     return {
         "key": int(rows["route"][place]),
@@ -400,13 +253,13 @@ def _plan(side: _Side, rows: Columns, place: int) -> dict[str, Any]:
     }
 
 
-def _decision_at(side: _Side, key: tuple[int, int]) -> int | None:
+def _decision_at(side: Side, key: tuple[int, int]) -> int | None:
     rows = side.decisions
     found = np.flatnonzero((rows["ts"] == key[0]) & (rows["sym"] == key[1]))
     return int(found[0]) if len(found) else None
 
 
-def _reason_at(side: _Side, key: tuple[int, int]) -> tuple[str, str]:
+def _reason_at(side: Side, key: tuple[int, int]) -> tuple[str, str]:
     """(code, sentence): what kept a run from entering at that time."""
     place = _decision_at(side, key)
     if place is None:
@@ -417,7 +270,7 @@ def _reason_at(side: _Side, key: tuple[int, int]) -> tuple[str, str]:
     return REASONS.get(code, (str(code), "a reason of another version"))
 
 
-def _blockers_at(side: _Side, keys: list[tuple[int, int]]) -> dict[str, int]:
+def _blockers_at(side: Side, keys: list[tuple[int, int]]) -> dict[str, int]:
     rows = side.decisions
     known = _places(rows) if keys else {}
     found: Counter[str] = Counter()
@@ -434,7 +287,7 @@ def _blockers_at(side: _Side, keys: list[tuple[int, int]]) -> dict[str, int]:
 
 
 def _parting(
-    sides: tuple[_Side, _Side],
+    sides: tuple[Side, Side],
     names: list[str],
     key: tuple[int, int],
     kind: str,
@@ -481,14 +334,14 @@ def _parting(
     }
 
 
-def _state_at(side: _Side, ts: int) -> dict[str, Any]:
+def _state_at(side: Side, ts: int) -> dict[str, Any]:
     rows = side.evaluations
     place = int(np.searchsorted(rows["ts"], ts, side="right")) - 1
     if place < 0:
         return {"equity": None, "free": None, "open_orders": None, "positions": None}
     return {
-        "equity": _quote(int(rows["equity"][place])),
-        "free": _quote(int(rows["free"][place])),
+        "equity": in_quote(int(rows["equity"][place])),
+        "free": in_quote(int(rows["free"][place])),
         "open_orders": int(rows["n_open_orders"][place]),
         "positions": int(rows["n_positions"][place]),
     }
@@ -497,7 +350,7 @@ def _state_at(side: _Side, ts: int) -> dict[str, Any]:
 # --- orders and fills -----------------------------------------------------------------------------
 
 
-def _order_facts(sides: tuple[_Side, _Side], pairs: _Pairs) -> dict[str, Any]:
+def _order_facts(sides: tuple[Side, Side], pairs: _Pairs) -> dict[str, Any]:
     """Which orders both sent, and whether both were filled."""
     first, second = sides[0].orders, sides[1].orders
     fate: Counter[str] = Counter()
@@ -530,11 +383,11 @@ def _order_facts(sides: tuple[_Side, _Side], pairs: _Pairs) -> dict[str, Any]:
             name: fate[name]
             for name in ("both_filled", "only_first_filled", "only_second_filled", "none_filled")
         },
-        "later_filled_ms": _quantiles(np.array(waits)),
+        "later_filled_ms": quantiles(np.array(waits)),
     }
 
 
-def _fill_facts(sides: tuple[_Side, _Side], pairs: _Pairs) -> dict[str, Any]:
+def _fill_facts(sides: tuple[Side, Side], pairs: _Pairs) -> dict[str, Any]:
     same = sum(_fill(sides[0], i) == _fill(sides[1], j) for i, j in pairs.both)
     later = [int(sides[1].fills["ts"][j] - sides[0].fills["ts"][i]) / MS for i, j in pairs.both]
     worse = []
@@ -543,13 +396,13 @@ def _fill_facts(sides: tuple[_Side, _Side], pairs: _Pairs) -> dict[str, Any]:
         worse.append(ours["side"] * (theirs["price"] - ours["price"]) / ours["price"] * 1e4)
     return pairs.counts() | {
         "same": same,
-        "later_ms": _quantiles(np.array(later)),
+        "later_ms": quantiles(np.array(later)),
         # + where the second run's fill is worse for us.
-        "worse_bps": _quantiles(np.array(worse)),
+        "worse_bps": quantiles(np.array(worse)),
     }
 
 
-def _fill(side: _Side, place: int) -> dict[str, Any]:
+def _fill(side: Side, place: int) -> dict[str, Any]:
     rows = side.fills
     own = int(rows["own_sym"][place])
     return {
@@ -560,7 +413,7 @@ def _fill(side: _Side, place: int) -> dict[str, Any]:
     }
 
 
-def _fill_text(side: _Side, place: int, names: list[str]) -> str:
+def _fill_text(side: Side, place: int, names: list[str]) -> str:
     fill = _fill(side, place)
     rows = side.fills
     return (
@@ -571,7 +424,7 @@ def _fill_text(side: _Side, place: int, names: list[str]) -> str:
 
 
 def _first_fill_that_differs(
-    sides: tuple[_Side, _Side], pairs: _Pairs, names: list[str], until: int | None = None
+    sides: tuple[Side, Side], pairs: _Pairs, names: list[str], until: int | None = None
 ) -> dict[str, Any] | None:
     """The earliest fill that one run lacks, or has at another price, quantity, liquidity or time."""
     found: list[tuple[int, int | None, int | None]] = []
@@ -606,189 +459,3 @@ def _first_fill_that_differs(
         "text": f"first run {texts[0] or 'nothing'}; second run {texts[1] or 'nothing'} "
         f"({', '.join(differs)})",
     }
-
-
-# --- how either was served ------------------------------------------------------------------------
-
-
-def _quantiles(values: np.ndarray) -> dict[str, Any]:
-    """n, median, 90 and 99 of a hundred, largest; nothing but n where there are none."""
-    if not len(values):
-        return {"n": 0, "median": None, "p90": None, "p99": None, "max": None}
-    median, p90, p99 = np.percentile(values, (50, 90, 99)).tolist()
-    return {"n": len(values), "median": median, "p90": p90, "p99": p99, "max": float(values.max())}
-
-
-def _quote(money: int) -> float:
-    return money / MONEY_PER_UNIT
-
-
-def _ratio(part: float, whole: float) -> float | None:
-    return part / whole if whole else None
-
-
-def _mean(values: np.ndarray, weights: np.ndarray | None = None) -> float | None:
-    known = ~np.isnan(values)
-    if not known.any():
-        return None
-    if weights is None:
-        return float(values[known].mean())
-    total = float(weights[known].sum())
-    return float((values[known] * weights[known]).sum() / total) if total else None
-
-
-Measure = tuple[str, str, str, float | None]  # group, name, unit, value
-
-
-def _measures(sides: tuple[_Side, _Side], hi: int) -> list[dict[str, Any]]:
-    """One row per measure: group, name, unit, both values, second - first."""
-    found = [
-        {(group, name, unit): value for group, name, unit, value in _measured(each, hi)}
-        for each in sides
-    ]
-    rows = []
-    for key in dict.fromkeys((*found[0], *found[1])):
-        first, second = found[0].get(key), found[1].get(key)
-        known = first is not None and second is not None
-        rows.append(
-            {
-                "group": key[0],
-                "measure": key[1],
-                "unit": key[2],
-                "first": first,
-                "second": second,
-                "difference": second - first if known else None,  # type: ignore[operator]
-            }
-        )
-    return rows
-
-
-def _measured(side: _Side, hi: int) -> Iterable[Measure]:
-    yield from _measured_orders(side)
-    yield from _measured_latency(side)
-    yield from _measured_fills(side, hi)
-    yield from _measured_profit(side)
-
-
-def _measured_orders(side: _Side) -> Iterable[Measure]:
-    entries = _where(side.orders, side.orders["role"] == ROLE_ENTRY)
-    filled = entries["ts_filled"] > 0
-    yield "entries", "orders", "", float(len(filled))
-    yield "entries", "refused", "", float((entries["state"] == ORDER_STATE_REJECTED).sum())
-    yield "entries", "filled, at least in part", "", float(filled.sum())
-    yield "entries", "fill rate", "share", _ratio(float(filled.sum()), len(filled))
-    whole = filled & (entries["filled"] >= entries["qty"])
-    yield "entries", "filled whole", "share", _ratio(float(whole.sum()), len(filled))
-    modes = np.array([int(route_entry_mode(key)) if key else 0 for key in entries["key"].tolist()])
-    for mode, name in ENTRY_NAMES.items():
-        if (ours := modes == mode).any():
-            rate = _ratio(float(filled[ours].sum()), int(ours.sum()))
-            yield "entries", f"fill rate, {name}", "share", rate
-    start = np.where(entries["ts_sent"] > 0, entries["ts_sent"], entries["ts_decided"])
-    waits = _quantiles((entries["ts_filled"] - start)[filled] / MS)
-    yield "entries", "time to first fill, median", "ms", waits["median"]
-    yield "entries", "time to first fill, 90 %", "ms", waits["p90"]
-
-
-def _measured_latency(side: _Side) -> Iterable[Measure]:
-    orders = side.orders
-    for name, start, end in (
-        ("decided to sent", "ts_decided", "ts_sent"),
-        ("sent to acknowledged", "ts_sent", "ts_acked"),
-        ("acknowledged to first fill", "ts_acked", "ts_filled"),
-        ("decided to first fill", "ts_decided", "ts_filled"),
-    ):
-        known = (orders[start] > 0) & (orders[end] > 0)
-        found = _quantiles((orders[end] - orders[start])[known] / MS)
-        yield "latency", f"{name}, median", "ms", found["median"]
-        yield "latency", f"{name}, 99 %", "ms", found["p99"]
-
-
-def _measured_fills(side: _Side, hi: int) -> Iterable[Measure]:
-    fills = side.fills
-    notional = fills["notional"].astype(np.float64)
-    volume, fees = int(fills["notional"].sum()), int(fills["fee"].sum())
-    maker = fills["maker"] == 1
-    entry = fills["role"] == ROLE_ENTRY
-    yield "fills", "fills", "", float(len(maker))
-    yield "fills", "volume", "quote", _quote(volume)
-    yield "fills", "fees", "quote", _quote(fees)
-    yield "fills", "fees", "bps of volume", _ratio(1e4 * fees, volume)
-    yield "fills", "maker share", "of volume", _ratio(float(notional[maker].sum()), volume)
-    yield (
-        "fills",
-        "maker share, entries",
-        "of volume",
-        _ratio(float(notional[maker & entry].sum()), float(notional[entry].sum())),
-    )
-    price = 2.0 * fills["price"]
-    at_fill = np.where(fills["mid_half_ticks"] > 0, fills["mid_half_ticks"], np.nan)
-    decided = dict(zip(side.orders["id"].tolist(), side.orders["ts_decided"].tolist(), strict=True))
-    stamps = np.array([decided.get(each, 0) for each in fills["order"].tolist()], np.int64)
-    at_decision = side.mid_at(fills["sym"], stamps)
-    for which, mids in (("decision", at_decision), ("fill", at_fill)):
-        bps = fills["side"] * (price - mids) / mids * 1e4
-        for word, ours in (("entries", entry), ("exits", ~entry)):
-            value = _mean(bps[ours], notional[ours])
-            yield "slippage", f"{word}, against the mid at the {which}", "bps", value
-    happened = np.where(fills["ts_venue"] > 0, fills["ts_venue"], fills["ts"])
-    last = int(side.decisions["ts"][-1]) if len(side.decisions["ts"]) else 0
-    for horizon in HORIZONS_S:
-        at = happened + horizon * 1_000_000_000
-        later = np.where(at <= min(last, hi), side.mid_at(fills["sym"], at), np.nan)
-        bps = fills["side"] * (later - price) / price * 1e4
-        yield "markout", f"entries, after {horizon} s", "bps", _mean(bps[entry])
-
-
-def _measured_profit(side: _Side) -> Iterable[Measure]:
-    trips, equity = side.trips, side.equity
-    n, net = len(trips["ts"]), int(trips["net"].sum())
-    gross = int((trips["sold"] - trips["bought"]).sum())
-    yield "profit", "round trips", "", float(n)
-    yield "profit", "won", "share", _ratio(float((trips["net"] > 0).sum()), n)
-    yield "profit", "realised before fees", "quote", _quote(gross)
-    yield "profit", "fees of round trips", "quote", _quote(int(trips["fees"].sum()))
-    yield "profit", "realised", "quote", _quote(net)
-    yield "profit", "gains", "quote", _quote(int(trips["net"][trips["net"] > 0].sum()))
-    yield "profit", "losses", "quote", _quote(int(trips["net"][trips["net"] < 0].sum()))
-    if len(equity["ts"]):
-        yield "profit", "unrealised at the end", "quote", _quote(int(equity["unrealized"][-1]))
-        yield "profit", "equity at the start", "quote", _quote(int(equity["equity"][0]))
-        yield "profit", "equity at the end", "quote", _quote(int(equity["equity"][-1]))
-        yield "profit", "deepest drawdown", "quote", _quote(int(equity["drawdown"].max()))
-
-
-def _split(sides: tuple[_Side, _Side], names: list[str]) -> list[dict[str, Any]]:
-    """Realised profit by symbol, family and exit: trips and money of either run."""
-
-    def family(side: _Side, place: int) -> str:
-        code = int(route_family(int(side.trips["key"][place])))
-        return side.families.get(code, str(code))
-
-    def exit_(side: _Side, place: int) -> str:
-        return EXIT_NAMES.get(int(side.trips["exit_reason"][place]), "none")
-
-    kinds: tuple[tuple[str, Callable[[_Side, int], str]], ...] = (
-        ("symbol", lambda side, place: names[int(side.trips["sym"][place])]),
-        ("family", family),
-        ("exit", exit_),
-    )
-    rows = []
-    for by, name_of in kinds:
-        sums: dict[str, list[list[int]]] = {}
-        for which, side in enumerate(sides):
-            for place in range(len(side.trips["ts"])):
-                mine = sums.setdefault(name_of(side, place), [[0, 0], [0, 0]])[which]
-                mine[0] += 1
-                mine[1] += int(side.trips["net"][place])
-        for name, (first, second) in sorted(sums.items()):
-            rows.append(
-                {
-                    "by": by,
-                    "name": name,
-                    "round_trips": [first[0], second[0]],
-                    "net": [_quote(first[1]), _quote(second[1])],
-                    "difference": _quote(second[1] - first[1]),
-                }
-            )
-    return rows

@@ -16,10 +16,28 @@ from adapters.session_market import SessionMarket, find_session
 from adapters.sessions import LOG, Started
 from engine.core.records import EXECUTE
 from engine.errors import ConfigError, DataError
-from engine.events import BALANCE, EVENT, HEALTH, ORDER_COMMAND, ORDER_FILL, ORDER_SENT, TIMER
+from engine.events import (
+    BALANCE,
+    EVENT,
+    HEALTH,
+    HEALTH_CLOCK,
+    MODE,
+    MODE_EXIT_ONLY,
+    OPERATOR,
+    OPERATOR_RELEASE_SYMBOL,
+    ORDER_COMMAND,
+    ORDER_FILL,
+    ORDER_SENT,
+    TABLE_FEES,
+    TABLE_UPDATE,
+    TIMER,
+    WHO_ENGINE,
+    WHY_START,
+)
 from engine.flow.log import LogReader
 from engine.instruments import InstrumentTable
 from engine.reports.sidebyside import side_by_side
+from engine.session.loop import event
 from engine.session.market import MARKET_KINDS, market_of
 from tests.support.session_folder import write_session
 from tests.support.short_market import short_market
@@ -63,6 +81,35 @@ def test_the_market_of_a_session_is_what_its_feed_said(market, paper):
     left = set(np.unique(log["kind"]).tolist()) - set(np.unique(heard["kind"]).tolist())
     assert {TIMER, ORDER_COMMAND, ORDER_SENT, ORDER_FILL} <= left
     assert not {HEALTH, BALANCE} & set(np.unique(heard["kind"]).tolist())
+
+
+def test_of_a_live_session_only_the_market_is_taken(market, tmp_path):
+    """Modes, facts of the process, balances, fees and people between the market's rows are left out."""
+    instruments, events = market
+    events = events[:20_000]
+    parts = []
+    for at in range(0, len(events), 4000):
+        part = events[at : at + 4000]
+        now = int(part["ts"][0])
+        parts += [
+            event(MODE, now, aux=MODE_EXIT_ONLY, id=WHO_ENGINE, qty=WHY_START),
+            event(HEALTH, now, id=HEALTH_CLOCK, aux=1000, qty=1_000_000),
+            event(BALANCE, now, qty=5_000_000_000),
+            event(TABLE_UPDATE, now, aux=TABLE_FEES, price=2500, qty=4000),
+            event(OPERATOR, now, id=OPERATOR_RELEASE_SYMBOL, sym=0),
+            part,
+        ]
+    # The first row is the feed's: before it there is no time.
+    run = write_session(tmp_path / "live", instruments, [events[:1], *parts], NEAR, "live")
+
+    source = SessionMarket(run)
+    heard = np.concatenate(list(source.batches()))
+
+    assert "live" == source.identity()["mode"]
+    assert len(events) + 1 == len(heard) == source.n_events
+    for name in ("ts", "kind", "sym", "side", "price", "qty", "id", "aux", "flags"):
+        assert (events[name] == heard[name][1:]).all(), name
+    assert len(events) + 1 == replay(None, source=source, record=False).summary["events"]
 
 
 def test_every_kind_is_decided_with_a_reason():

@@ -242,6 +242,7 @@ def test_symbols_in_another_order_are_the_same_symbols(two):
 
 def test_only_the_time_that_both_cover_counts(two):
     """The second run ends at 6 s, so the stop of the first is left out and counted beside."""
+    edit(two[0], "orders", ts_filled=at_row(5, "ts_filled", START + 9 * S))
     for table in ("evaluations", "decisions", "fills", "realized", "equity", "orders"):
         path = two[1] / f"{table}.parquet"
         pl.read_parquet(path).filter(pl.col("ts") <= START + 6 * S).write_parquet(path)
@@ -256,6 +257,10 @@ def test_only_the_time_that_both_cover_counts(two):
     assert (0.0, 0) == (second["seconds_after"], second["fills"])
     assert 2.0 == measures(found)["fills", "fills", ""]["first"]
     assert 0.0 == measures(found)["profit", "round trips", ""]["first"]
+    # At 6 s neither of them knew that the stop would be filled.
+    assert (1, 0, 1) == tuple(
+        found["orders"][n] for n in ("both_filled", "only_first_filled", "none_filled")
+    )
 
 
 def test_runs_of_different_days_cannot_be_put_side_by_side(two):
