@@ -69,6 +69,9 @@ STAGE_RESULTS: Final[dict[str, types.Type]] = {
     "wide_features": _NONE,
     "price_routes": _NONE,
     "judge_adaptively": _NONE,
+    "choose_by_timing": _NONE,
+    "settle_routes": _NONE,
+    "track_mid": _NONE,
 }
 STAGE_NAMES: Final = tuple(STAGE_RESULTS)
 

@@ -154,6 +154,7 @@ TABLE_MEANINGS: Final = {
     "flow": "At each evaluation: how many candidates wait, and the counters of what did.",
     "adaptive": "The second model of the edge (`adaptive.mode`) beside the first, for the tradable "
     "candidates: distribution of the outcome, fees, ends of the paths, admissibility.",
+    "routes": "Each change of a route's viability or advice (`route_state.enabled`).",
     "universe": "Each symbol that entered or left the traded universe, and why.",
     "commands": "Every command that went to the venue, as it was sent.",
 }

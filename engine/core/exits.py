@@ -43,6 +43,7 @@ EXIT_STOP_REFUSED: Final = 105
 EXIT_COVERAGE_MISSING: Final = 106
 EXIT_EMERGENCY: Final = 107
 EXIT_OPERATOR: Final = 108
+EXIT_ADVICE: Final = 115  # the stop was pulled up by the advice of the route
 
 EXIT_NAMES: Final[dict[int, str]] = {
     EXIT_STOP: "stop",
@@ -53,6 +54,7 @@ EXIT_NAMES: Final[dict[int, str]] = {
     EXIT_COVERAGE_MISSING: "coverage_missing",
     EXIT_EMERGENCY: "emergency",
     EXIT_OPERATOR: "operator",
+    EXIT_ADVICE: "advice",
     EXIT_DUST: "dust",
     EXIT_GHOST: "ghost",
 }

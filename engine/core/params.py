@@ -555,6 +555,34 @@ PARAMETERS: Final[tuple[Parameter, ...]] = (
     Parameter(
         "conflict", "factor", 0.0, 0.0, 1.0, "", "multiplies the rank of what conflicts; 0: refuse"
     ),
+    # timing of routes
+    Parameter(
+        "route_state",
+        "enabled",
+        False,
+        0,
+        1,
+        "",
+        "follow the timing of routes, advise what is held",
+    ),
+    Parameter(
+        "route_state",
+        "top_routes",
+        8,
+        0,
+        64,
+        "",
+        "of so many best by edge the best edge x timing wins",
+    ),
+    Parameter(
+        "route_state",
+        "half_lives",
+        4.0,
+        0.1,
+        100.0,
+        "",
+        "half-lives unconfirmed until a route is dead",
+    ),
     # the second model of the edge
     Parameter(
         "adaptive", "mode", 0, 0, 2, "code", "0 off, 1 shadow: recorded, 2 live: ranks, admits"
@@ -673,6 +701,9 @@ PARAMETERS: Final[tuple[Parameter, ...]] = (
         1,
         "code",
         "0: pull the stop up below the target (never uncovered); 1: sell at market",
+    ),
+    Parameter(
+        "exits", "advice", False, 0, 1, "", "let the route's advice pull the stop up (route_state)"
     ),
     Parameter("exits", "time_multiple", 3.0, 0.1, 1000.0, "", "time exit after so many horizons"),
     Parameter(

@@ -48,6 +48,7 @@ from engine.core.refill import refill_expire
 from engine.core.regime import update_regime
 from engine.core.risk import cap_gate, risk_gate, risk_reason, settle_throttle
 from engine.core.routes import N_HORIZONS, route_horizon, route_taking
+from engine.core.routestate import choose_by_timing
 from engine.core.rows import claim_row
 from engine.core.safety import settle_mode
 from engine.core.selection import (
@@ -103,6 +104,8 @@ def price_routes(core, i, now, reference_qty):
     found["n_positive"] = selection.n_positive
     if core.params[0]["adaptive_mode"] != 0:
         judge_adaptively(core, i)
+    if core.params[0]["route_state_enabled"] == 1:
+        choose_by_timing(core, i)
 
 
 @stage

@@ -99,6 +99,8 @@ POSITION_FIELDS: Final = (
     ("differs_ts", "<i8"),  # since when it is not 0
     ("changed_ts", "<i8"),  # since when it is what it is
     ("short", "<i8"),  # lots of ours that the venue does not have: never offered for sale
+    # routestate.py: HOLD, TIGHTEN, TAKE or LEAVE by the route that opened it
+    ("advice", "<i8"),
     # operator.py
     ("leave", "<i8"),  # 1: an operator wants out; entries are withdrawn, what they bring is sold
     ("lease_until", "<i8"),  # ns until which somebody else drives the exits of this symbol

@@ -19,6 +19,7 @@ from engine.core.capital import present_fees
 from engine.core.columns import FEATURE_INDEX
 from engine.core.desk import desk_of
 from engine.core.exits import (
+    EXIT_ADVICE,
     EXIT_OPERATOR,
     EXIT_STOP,
     EXIT_TARGET,
@@ -41,6 +42,7 @@ from engine.core.orders import (
 )
 from engine.core.positions import is_dust, position_row, sellable, sweep_dust
 from engine.core.records import BALANCE_DIFFERS, OK, SYMBOL_SAFETY
+from engine.core.routestate import HOLD, TIGHTEN
 from engine.core.safety import ask_cancel, block_symbol, emit
 from engine.jit import kernel
 from engine.numerics import clip, floor_int, is_nan, ratio
@@ -175,6 +177,14 @@ def watch_price(desk, i):
         if gain_bps >= params["exits_trail_start_bps"]:
             distance = trail_distance_bps(desk, i)
             wanted = floor_int(float(peak) * (1.0 - distance / 10_000.0))
+    if params["exits_advice"] == 1 and position["advice"] != HOLD:
+        # TIGHTEN trails as closely as a trail may; TAKE and LEAVE as closely as a target does.
+        close = bid - step_ticks(params, bid)
+        if position["advice"] == TIGHTEN:
+            close = floor_int(float(bid) * (1.0 - params["exits_trail_min_bps"] / 10_000.0))
+        if close > wanted:
+            wanted = close
+            reason = EXIT_ADVICE
     wanted = min(wanted, bid - 1)
     if wanted > position["stop"]:
         position["stop"] = wanted

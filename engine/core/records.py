@@ -524,6 +524,22 @@ TABLES: Final[dict[str, tuple[Column, ...]]] = {
         Column("give_back_bps", "f8", "bps", "exit drag: from the peak to the trailed stop"),
         Column("target_miss_bps", "f8", "bps", "exit drag: what was missing to the target"),
     ),
+    "routes": (
+        Column("ts", "i8", "ns", "when its viability or advice changed, or it was born"),
+        Column("generation", "i8", "", "newest evaluation"),
+        Column("sym", "i8", "row", "instrument"),
+        Column("route", "i8", "key", "route key"),
+        Column("viability", "i8", "code", "FRESH, FADING, DEAD of routestate.py"),
+        Column("advice", "i8", "code", "HOLD, TIGHTEN, TAKE, LEAVE of routestate.py"),
+        Column("born_ts", "i8", "ns", "when its signal began"),
+        Column("confirmed_ts", "i8", "ns", "when an evaluation found it tradable last"),
+        Column("drift_bps", "f8", "bps", "move of the mid since it was born"),
+        Column("net_bps", "f8", "bps", "net edge as evaluated last"),
+        Column("score", "f8", "bps", "its score then"),
+        Column("timing", "f8", "0..1", "share of the signal that is left when the entry fills"),
+        Column("rank", "i8", "", "rank by edge, 0 of a position that was not evaluated since"),
+        Column("lots", "i8", "lots", "position that it opened"),
+    ),
 }
 
 # Written by parts that not every run has. They enter the digest only where they have rows, so that
@@ -536,6 +552,7 @@ OPTIONAL_TABLES: Final = (
     "flow",
     "universe",
     "adaptive",
+    "routes",
 )
 
 # How far the moves of the mid in `outcomes` look ahead, in the order of their columns.
@@ -567,6 +584,7 @@ RECOVERY_ROW: Final = table_dtype("recoveries")
 BALANCE_ROW: Final = table_dtype("balances")
 RELEASE_ROW: Final = table_dtype("releases")
 ADAPTIVE_ROW: Final = table_dtype("adaptive")
+ROUTE_ROW: Final = table_dtype("routes")
 FLOW_ROW: Final = table_dtype("flow")
 UNIVERSE_TABLE_ROW: Final = table_dtype("universe")
 
@@ -592,3 +610,4 @@ T_RELEASES: Final = TABLE_NAMES.index("releases")
 T_FLOW: Final = TABLE_NAMES.index("flow")
 T_UNIVERSE: Final = TABLE_NAMES.index("universe")
 T_ADAPTIVE: Final = TABLE_NAMES.index("adaptive")
+T_ROUTES: Final = TABLE_NAMES.index("routes")

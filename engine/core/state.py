@@ -56,12 +56,14 @@ from engine.core.records import (
     REALIZED_ROW,
     RECOVERY_ROW,
     RELEASE_ROW,
+    ROUTE_ROW,
     TABLE_NAMES,
     UNIVERSE_TABLE_ROW,
 )
 from engine.core.refill import REFILL
 from engine.core.repeats import REPEATS
 from engine.core.routes import N_FAMILIES, N_HORIZONS
+from engine.core.routestate import ROUTE_STATE
 from engine.core.shadow import SHADOW
 from engine.core.tape import TAPE
 from engine.core.throttle import THROTTLE
@@ -130,6 +132,9 @@ SYMBOL: Final = np.dtype(
         ("blocker", "<i8"),
         # drain.py: routes of this symbol that wait, and its mid when they were evaluated
         ("n_waiting", "<i8"),
+        # routestate.py: routes of this symbol that have a row, and its mid at the newest look
+        ("n_tracked", "<i8"),
+        ("tracked_mid", "<i8"),
         ("waiting_mid", "<i8"),
         # members.py: 1: takes no entries; 1: held back by inventory; 1: named by a running update
         ("outside", "<i8"),
@@ -228,6 +233,8 @@ GLOB: Final = np.dtype(
         ("heap", HEAP),
         # adaptive.py
         ("paths", PATHS),
+        # routestate.py
+        ("routes", ROUTE_STATE),
         # members.py
         ("universe_version", "<i8"),
         ("members", MEMBERS),
@@ -289,6 +296,7 @@ RING_ROWS: Final = {
     "flow": 256,
     "universe": 1024,
     "adaptive": 8192,
+    "routes": 4096,
 }
 ROW_TYPES: Final = {
     "evaluations": EVALUATION_ROW,
@@ -311,6 +319,7 @@ ROW_TYPES: Final = {
     "flow": FLOW_ROW,
     "universe": UNIVERSE_TABLE_ROW,
     "adaptive": ADAPTIVE_ROW,
+    "routes": ROUTE_ROW,
 }
 RINGS: Final = np.dtype([(name, ROW_TYPES[name], (RING_ROWS[name],)) for name in TABLE_NAMES])
 COMMANDS_MAX: Final = 256

@@ -33,6 +33,7 @@ from engine.core.pipeline import evaluate, sample_market
 from engine.core.protection import guard_position
 from engine.core.reconcile import take_balance
 from engine.core.refill import refill_lost, refill_touch, refill_trade
+from engine.core.routestate import settle_routes, track_mid
 from engine.core.shadow import settle_shadow
 from engine.core.tape import tape_touch, tape_trade
 from engine.core.watch import watch_trade
@@ -186,13 +187,17 @@ def take_market(glob, params, symbol, event, kind, ts):
             return False
         close_message(glob, params, symbol, flags, ts)
     waiting = glob["evaluation_due"] != 0 and glob["n_messages_open"] == 0
-    return symbol["position"]["guarded"] != 0 or waiting or symbol["n_waiting"] != 0
+    followed = symbol["n_waiting"] != 0 or symbol["n_tracked"] != 0
+    return symbol["position"]["guarded"] != 0 or waiting or followed
 
 
 @kernel
 def attend(core, i):
     """Guard symbol `i`; then the evaluation that waited for its message to close."""
     glob = core.glob[0]
+    symbol = core.symbols[i]
+    if symbol["n_tracked"] != 0 and symbol["bid"] + symbol["ask"] != symbol["tracked_mid"]:
+        track_mid(core, i)
     if core.symbols[i]["position"]["guarded"] != 0:
         guard_position(core, i)
     if glob["n_messages_open"] != 0:
@@ -209,6 +214,8 @@ def evaluate_all(core):
     evaluate(core)
     if core.params[0]["heap_enabled"] == 1:
         queue_losers(core)
+    if core.params[0]["route_state_enabled"] == 1:
+        settle_routes(core)
 
 
 @kernel

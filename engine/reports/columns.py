@@ -35,6 +35,7 @@ from engine.core.recoveries import RECOVERY_NAMES
 from engine.core.regime import CHAOS_NAMES, EXPANSION_NAMES, REGIME_NAMES
 from engine.core.risk import RISK_NAMES
 from engine.core.routes import ENTRY_NAMES, FAMILY_NAMES, HORIZONS_S
+from engine.core.routestate import ADVICE_NAMES, VIABILITY_NAMES
 from engine.core.shadow import OUTCOME_STATUS_NAMES, TOUCH_NAMES
 from engine.core.universe import UNIVERSE_REASONS
 from engine.events import KIND_NAMES
@@ -116,6 +117,8 @@ _NAMES: Final[dict[str, Mapping[int, str]]] = {
     "touch": TOUCH_NAMES,
     "member_reason": UNIVERSE_REASONS,
     "market": MARKET_NAMES,
+    "viability": VIABILITY_NAMES,
+    "advice": ADVICE_NAMES,
     "status": OUTCOME_STATUS_NAMES,
 }
 _STATE_NAMES: Final = {

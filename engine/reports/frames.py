@@ -213,6 +213,11 @@ class Run:
         return self.table("adaptive")
 
     @property
+    def routes(self) -> pl.DataFrame:
+        """Each change of a route's viability or advice."""
+        return self.table("routes")
+
+    @property
     def universe(self) -> pl.DataFrame:
         """Symbols that entered or left the traded universe."""
         return self.table("universe")

@@ -325,6 +325,7 @@ def tables() -> dict[str, np.ndarray]:
                  "v2_net_bps": 1.5, "q10_bps": -20.0, "q50_bps": 1.0, "q90_bps": 22.0},
             ],
         ),
+        "routes": _rows("routes", [{"ts": START, "sym": BTC, "route": JOIN, "viability": 1}]),
         "universe": _rows(
             "universe",
             [{"ts": START, "version": 1, "sym": DOGE, "member": 0, "member_reason": 5, "rank": 2}],
