@@ -96,7 +96,7 @@ def _print_entries(entries: dict[str, Any]) -> None:
     )
     parting = entries["first_parting"]
     if parting is None:
-        write("Every entry was decided alike.")
+        write("Every entry was decided alike." if entries["agree"] else "Neither decided to enter.")
         return
     write(f"They part at {parting['time']}, {parting['symbol']}: {parting['kind']}.")
     for reason in parting["why"]:

@@ -197,9 +197,10 @@ def test_an_entry_of_one_run_only_is_explained_by_what_the_other_said(two):
 
 
 def test_the_fill_before_is_given_as_the_reason(two):
+    """A fill of the very moment counts: the core learns of it before it evaluates."""
     entered(two[1], 6)
-    edit(two[1], "decisions", ts=pl.col("ts") + 4 * S)
-    edit(two[0], "decisions", ts=pl.col("ts") + 4 * S)
+    edit(two[1], "decisions", ts=pl.col("ts") + S)
+    edit(two[0], "decisions", ts=pl.col("ts") + S)
     edit(two[1], "fills", price=at_row(0, "price", 500_001))
 
     parting = side_by_side(*two)["entries"]["first_parting"]
