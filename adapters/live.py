@@ -73,6 +73,7 @@ from engine.session.paper import PaperGateway
 from engine.session.state import core_arrays, restore_core, save_state
 from engine.session.verify import Followed
 
+LISTED_WITHIN_NS: Final = 60 * SECOND
 FOREVER_NS: Final = 10 * 365 * 86_400 * SECOND
 STOP_PATIENCE_S: Final = 5.0  # for entries to be withdrawn
 SECOND_S: Final = 1.0
@@ -291,6 +292,7 @@ class Running:
             self.account = make_account(self)
             self.gateway = self.account.gateway
         ts_last = int(self.built.core.glob[0]["now"])
+        now = max(self.plan.clock.now(), ts_last)
         self.session = Session(
             self.built.core,
             self.log,
@@ -299,10 +301,10 @@ class Running:
             timer_ns=self.started.timer_ns,
             measure=time.perf_counter_ns,
             ts_last=ts_last,
+            began=now,
             taken=self._taken,
         )
         self.attending.begin(self)
-        now = max(self.plan.clock.now(), ts_last)
         rows = []
         if ts_last:
             rows.append(event(GAP, now, id=GAP_SOURCE, aux=ts_last))
@@ -489,6 +491,8 @@ class _Loop:
             quote=self.plan.profile.run.quote,
             part_ns=FOREVER_NS,
             limits=self.plan.limits,
+            # As the limits: the venue takes its time by the machine's clock.
+            instruments_within=int(LISTED_WITHIN_NS * max(self.plan.clock.speed, 1.0)),
         )
         draw = random.Random(self.plan.seed).random
         return Capture(config, _Feed(self), draw, Lineage(config.name))

@@ -88,6 +88,8 @@ class Session:
 
     core : made by make_core and linked; log : numbers its own events; timer_ns : the grid of timers
     measure : a steady clock for the time that a sync takes
+    ts_last, began : where a core that is taken up stood, and when it goes on (ns): no timer is made up
+        for the time between, in which nobody looked
     taken : told of every stretch of rows once the core has stepped through them
     """
 
@@ -101,6 +103,7 @@ class Session:
         timer_ns: int,
         measure: Measure,
         ts_last: int = 0,
+        began: int = 0,
         taken: Callable[[np.ndarray], None] = lambda _: None,
     ) -> None:
         self.core = core
@@ -114,7 +117,7 @@ class Session:
         self._timer_ns = timer_ns
         self._measure = measure
         self._taken = taken
-        self._next_timer = next_on_grid(ts_last, timer_ns) if ts_last else 0
+        self._next_timer = next_on_grid(max(ts_last, began), timer_ns) if ts_last else 0
         self._sync_told = 0
         self._follow = entry_point(follow, core, np.zeros(1, EVENT), 0)
         self._ended = False
@@ -235,6 +238,9 @@ class Session:
             self._step(command_rows(commands))
             told = self._make_durable(commands)
             answers = self.gateway.carry(commands, self.ts_last)
+            # Learned at this moment, whatever clock the gateway looked at: rows that were taken with
+            # the one that led to these commands are still to come, and may be stamped earlier.
+            answers["ts"] = self.ts_last
             self._step(np.concatenate((told, answers)))
 
     def _make_durable(self, commands: np.ndarray) -> np.ndarray:

@@ -5,9 +5,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.events import ORDER_COMMAND, ORDER_FILL, ORDER_REJECT, ORDER_SENT, REJECT_SHADOW, TIMER
+from engine.events import (
+    GAP,
+    GAP_SOURCE,
+    MODE,
+    MODE_EXIT_ONLY,
+    ORDER_COMMAND,
+    ORDER_FILL,
+    ORDER_REJECT,
+    ORDER_SENT,
+    REJECT_SHADOW,
+    TIMER,
+)
 from engine.flow.log import LogReader
-from engine.session.loop import end_of_stream
+from engine.session.loop import Session, ShadowGateway, end_of_stream, event, refused_rows
 from engine.session.verify import follow_log
 from tests.support.sessions import feed, make_session, memory_recorder, read_again
 from tests.support.short_market import short_market
@@ -143,3 +154,46 @@ def test_a_log_that_was_cut_off_replays_to_its_end(market, tmp_path) -> None:
     assert found.difference is None
     assert found.n_events == n_events
     assert world.core.glob.tobytes() != b""
+
+
+def test_a_gateway_with_a_clock_of_its_own_does_not_put_the_log_out_of_order(
+    market, tmp_path
+) -> None:
+    """Its answers may be stamped after rows that were taken together with the reason for a command."""
+
+    class Later(ShadowGateway):
+        def carry(self, commands: np.ndarray, now: int) -> np.ndarray:
+            return refused_rows(commands, now + 60 * 10**9, REJECT_SHADOW)
+
+    instruments, events = market
+    made = make_session(tmp_path / "log", instruments, gateway=Later())
+    for batch in split(events, [5000] * 100):
+        made.session.take(batch, int(batch["ts"][-1]))
+    made.session.close()
+
+    rows = rows_of(tmp_path / "log")
+    assert made.session.n_commands > 0
+    assert (np.diff(rows["ts"]) >= 0).all()
+    assert int(rows["ts"][-1]) == int(events["ts"][-1])
+
+
+def test_a_core_that_is_taken_up_sees_no_timers_of_the_time_in_which_nobody_looked(
+    market, tmp_path
+) -> None:
+    """They would let it decide on a market that is long gone, before it hears of the gap."""
+    instruments, events = market
+    made = make_session(tmp_path / "log", instruments, "shadow")
+    ts_last = int(events["ts"][-1])
+    now = ts_last + 3600 * 10**9
+    session = Session(
+        made.world.core, made.session.log, made.recorder, made.session.gateway,
+        timer_ns=10**9, measure=lambda: 0, ts_last=ts_last, began=now,
+    )  # fmt: skip
+    session.take(event(GAP, now, id=GAP_SOURCE, aux=ts_last), now)
+    session.take(event(MODE, now, aux=MODE_EXIT_ONLY), now + 3 * 10**9)
+    session.close()
+
+    kinds = rows_of(tmp_path / "log")["kind"].tolist()
+    assert kinds[:2] == [GAP, MODE]
+    assert set(kinds[2:]) == {TIMER}
+    assert len(kinds) - 2 in (3, 4)
