@@ -261,8 +261,9 @@ class Core:
             return
         for topic in list(conn.topics):
             self.leave(conn, topic)
+        channels = list(conn.private)  # whoever is asked first forgets them
         for client in self.clients.values():
-            for channel in list(conn.private):
+            for channel in channels:
                 client.leave(conn, channel)
         self.keyring.forget(conn_id)
 

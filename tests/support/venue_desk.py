@@ -96,10 +96,10 @@ class Desk:
 
     def __init__(
         self, *market: np.ndarray, key: ApiKey | None = None, endpoint: str = "private",
-        **options: Any,
+        others: tuple[ApiKey, ...] = (), **options: Any,
     ) -> None:  # fmt: skip
         source = MarketSource(TABLE, [*OPENING, *market])
-        self.core = Core(source, VenueOptions(**{**PLAIN, **options}), [key or ApiKey()])
+        self.core = Core(source, VenueOptions(**{**PLAIN, **options}), [key or ApiKey(), *others])
         self.core.advance(0, self.core.start)
         self.token = self.core.keyring.issue(next(iter(self.core.keyring.keys.values())), 0)
         self.frames: dict[int, list[dict[str, Any]]] = {}

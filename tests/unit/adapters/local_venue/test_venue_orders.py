@@ -1,5 +1,6 @@
 """What becomes of orders at the local venue; every figure is worked out by hand."""
 
+import json
 from decimal import Decimal
 from typing import Any
 
@@ -734,3 +735,21 @@ def test_events_of_the_source_reach_the_engine_before_the_request_that_follows()
     )  # fmt: skip
     desk.go(0.05)
     assert ["pending_new", "new"] == kinds(desk.reports(frames + desk.take()))
+
+
+def test_a_client_that_is_gone_is_told_nothing_more_whoever_else_has_an_account() -> None:
+    other = ApiKey("second-key-of-the-venue")
+    desk = Desk(others=(other,))
+    desk.subscribe("executions")
+    mine = desk.conn
+    desk.conn, desk.token = desk.connect("private"), desk.core.keyring.issue(other, 0)
+    desk.subscribe("executions")
+    order = {"order_type": "limit", "side": "buy", "symbol": "BTC/USD", "limit_price": 50010.0}
+    request = {"method": "add_order", "params": {**order, "order_qty": 0.1, "token": desk.token}}
+    desk.send(json.dumps(request))
+    desk.core.closed(desk.conn)
+
+    desk.go(1.0)
+
+    assert len(desk.core.clients[other.owner].account.fills) > 0
+    assert desk.reports(desk.take(mine)) == []
