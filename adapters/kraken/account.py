@@ -147,6 +147,7 @@ class OrderState:
     cause: int = 0  # SUSPECT_*, of the newest suspicion
     asked: str = ""  # method of the newest request about it
     asked_ns: int = 0  # when that was written
+    placed_ns: int = 0  # when add_order was: no copy of it is on its way for ever
 
     @property
     def is_open(self) -> bool:

@@ -102,6 +102,7 @@ class AccountLine:
         now = self.line.stamp()
         for order in orders:
             order.asked_ns = order.asked_ns or now
+            order.placed_ns = order.placed_ns or order.asked_ns
         self.session.account.remember(orders, executions)
         self.gateway.remember(orders, now)
 

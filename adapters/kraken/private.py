@@ -269,6 +269,8 @@ class PrivateSession:
         frame = requests.request(method, given, self._req_id)
         if order is not None:
             order.asked, order.asked_ns = method, now
+            if method == "add_order":
+                order.placed_ns = now
         self._pending[self._req_id] = Pending(
             self._req_id, method, now, now + self._reply_ns, order
         )

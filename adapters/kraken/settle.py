@@ -196,7 +196,7 @@ class Settle:
         self._n_tries += 1
         self._at(now + wait)
         for order in self._account.unnamed():
-            end = order.asked_ns + self.patience.quarantine
+            end = order.placed_ns + self.patience.quarantine
             if now < end:
                 self._at(end)
 
@@ -245,7 +245,7 @@ class Settle:
         """Is an order of which we have only the client id open, or closed? The trades come later."""
         if _ours(at_rest, order.id):
             # The stream has not told: it lost something, or is about to.
-            if now - order.asked_ns > self.patience.deadline:
+            if now - order.placed_ns > self.patience.deadline:
                 self._distrust(f"order {cl_ord_id_of(order.id)} is open and the stream is silent")
             return True, now
         result, now = yield "ClosedOrders", {"cl_ord_id": cl_ord_id_of(order.id)}
@@ -388,7 +388,8 @@ class Settle:
         doubt.n_empty += 1
         name = cl_ord_id_of(order.id)
         self._note("info", f"order {name} is in none of three sources, {doubt.n_empty} times now")
-        if doubt.n_empty < 2 or begun < order.asked_ns + self.patience.quarantine:
+        # Since its own write: asking for its cancel, again and again, puts nothing off.
+        if doubt.n_empty < 2 or begun < order.placed_ns + self.patience.quarantine:
             return
         if order.acked:
             self._note("error", f"order {name} was open, and no source knows how it ended")

@@ -90,6 +90,24 @@ def test_an_answer_lost_though_refused_ends_as_absent_after_two_empty_reads(tmp_
     with_account(tmp_path, work, faults=script(LOSE_REPLIES))
 
 
+def test_asking_for_its_cancel_again_and_again_does_not_put_off_that_an_order_is_absent(
+    tmp_path: Path,
+) -> None:
+    """The core withdraws what it doubts every few seconds, and the quarantine runs on."""
+
+    async def work(mine: Account) -> None:
+        mine.add(7, "50", mine.price("30000.0"))  # more than the account has
+
+        def absent() -> bool:
+            mine.cancel(7)
+            return mine.health(HEALTH_ABSENT) != []
+
+        await mine.until(absent)
+        assert mine.health(HEALTH_ABSENT) == [(7, 0)]
+
+    with_account(tmp_path, work, faults=script(LOSE_REPLIES), agree=False)
+
+
 def test_an_order_that_filled_at_once_and_was_never_open_is_found_by_its_closing(
     tmp_path: Path,
 ) -> None:
