@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from adapters.attending import Attending, Several
-from adapters.kraken.keys import Redactor, read_keys
+from adapters.kraken.keys import forget_keys
 from adapters.live import Ran, Running, run_session
 from adapters.start import Ready, held_account, remember_run
 from adapters.trading import prepare_trading
@@ -40,13 +40,14 @@ def operate(
     more: tuple[Attending, ...] = (),
 ) -> Ran:
     """Run a session as a person does; raises what ends it, RefusedError for an account that is held."""
-    redactor = Redactor()
     if ready.gate.may_read_keys:
-        keys = read_keys(ready.plan.profile.live.keys)
-        redactor.add(keys.key)
-        redactor.add(keys.secret)
+        keys = ready.keys()
+        ready.secrets.add(keys.key)
+        ready.secrets.add(keys.secret)
+    # Read or not: whatever this process starts from here on gets no key.
+    forget_keys()
     with held_account(ready, take_over) as lease:
-        watch = Watch(ready, lease, redactor.clean, show, lines)
+        watch = Watch(ready, lease, ready.secrets.clean, show, lines)
         prepare = None
         if ready.gate.may_send:
             prepare = prepare_trading(ready, lease, watch.say)

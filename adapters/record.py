@@ -27,6 +27,7 @@ from typing import Any, Final
 
 from adapters.kraken.capture import Capture, CaptureConfig, Lineage
 from adapters.kraken.keeper import PARTS, ROWS_MAX, Keeper
+from adapters.kraken.keys import child_environ
 from adapters.kraken.live import Hosts, run_capture
 from adapters.kraken.phases import Phase
 from adapters.parquet.manifest import capture_ids, list_captures
@@ -184,7 +185,7 @@ class Sealer:
                 capture_output=True,
                 text=True,
                 start_new_session=True,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+                env={**child_environ(), "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
             )
             if done.returncode == 0:
                 self.sealed.append(capture_id)

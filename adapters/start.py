@@ -11,11 +11,13 @@ import json
 import os
 import ssl
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
+from adapters.kraken.keys import KeysOnce, Redactor, Secret
 from adapters.kraken.level3 import LEVEL3_URL, tokens
 from adapters.kraken.live import Hosts
 from adapters.kraken.nonce import state_folder
@@ -94,12 +96,18 @@ def _market_time(where: Addresses) -> int:
 
 @dataclass(frozen=True)
 class Ready:
-    """A plan, and what is needed beside it. folder : of the account's state"""
+    """A plan, and what is needed beside it.
+
+    folder : of the account's state; keys : reads them once, and only if the gate lets it be called
+    secrets : keys, tokens and passwords of this session, to be taken out of whatever it says
+    """
 
     plan: Plan
     gate: Gate
     addresses: Addresses
     folder: Path
+    keys: KeysOnce
+    secrets: Redactor
 
 
 def folder_of(live: Any) -> Path:
@@ -142,9 +150,11 @@ def plan_session(
         given.pop(section, None)
     found = addresses(live)
     clock = PacedClock(WallClock(), speed, _market_time(found) if speed != 1.0 else None)
+    keys = KeysOnce(live.keys)
+    secrets = Redactor(Secret(each) for each in _passwords(profile))
     token = None
     if live.level3:
-        token = tokens(found.rest, live.keys, clock, found.ssl)
+        token = tokens(found.rest, keys, clock, found.ssl, secrets)
     folder = open_folder(folder_of(live))
     plan = Plan(
         mode=mode,
@@ -159,7 +169,16 @@ def plan_session(
         attach=attach,
         seed=seed,
     )
-    return Ready(plan, gate, found, folder)
+    return Ready(plan, gate, found, folder, keys, secrets)
+
+
+def _passwords(profile: Any) -> Iterator[str]:
+    """Addresses that hold passwords, whole, and the password of each by itself."""
+    for each in (*profile.alerts.urls, profile.mirror.dsn):
+        address = each.get_secret_value()
+        yield address
+        with suppress(ValueError):  # not every address of Apprise's reads as a URL
+            yield urlsplit(address).password or ""
 
 
 def _previous(folder: Path, mode: str) -> Path | None:

@@ -20,7 +20,7 @@ from adapters.kraken.account_line import AccountLine
 from adapters.kraken.fees_feed import FeesFeed
 from adapters.kraken.gateway import ORDER_TYPES
 from adapters.kraken.gateway import Gateway as KrakenGateway
-from adapters.kraken.keys import Keys, read_keys
+from adapters.kraken.keys import Keys
 from adapters.kraken.limits import TIERS
 from adapters.kraken.names import Names
 from adapters.kraken.nonce import NonceFile
@@ -61,7 +61,7 @@ def prepare_trading(
 
     async def prepare(stack: contextlib.AsyncExitStack) -> MakeAccount:
         live = ready.plan.profile.live
-        keys = read_keys(live.keys)
+        keys = ready.keys()
         nonces = NonceFile(ready.folder, keys.fingerprint, ready.plan.clock)
 
         def nonce(_: Keys) -> int:
@@ -72,6 +72,7 @@ def prepare_trading(
             tier=TIERS[live.tier],
             nonce=nonce,
             keys=lambda: keys,
+            redactor=ready.secrets,
             clock=ready.plan.clock,
             ssl_context=ready.addresses.ssl,
         )

@@ -276,6 +276,7 @@ def _hosts(
 ) -> Hosts:
     import ssl
 
+    from adapters.kraken.keys import read_keys
     from adapters.kraken.level3 import LEVEL3_URL, tokens
     from adapters.kraken.live import Hosts
     from adapters.kraken.public import PUBLIC_URL
@@ -314,7 +315,7 @@ def _hosts(
             "level 3 of another venue needs its other addresses too.",
             "Give --level3-url and --rest-url, as that venue prints them.",
         )
-    token = tokens(rest_url or REST_URL, keys, clock, context)
+    token = tokens(rest_url or REST_URL, lambda: read_keys(keys), clock, context)
     return Hosts(public, level3_url or LEVEL3_URL, context, token, measure)
 
 

@@ -106,12 +106,14 @@ def cache_error(why: str) -> StorageError:
 
 
 def _start(lane: tuple[str, ...]) -> subprocess.Popen[str]:
+    from adapters.kraken.keys import child_environ
+
     return subprocess.Popen(
         [sys.executable, "-m", "adapters.cli.warm", *lane],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(each for each in sys.path if each)},
+        env={**child_environ(), "PYTHONPATH": os.pathsep.join(each for each in sys.path if each)},
     )
 
 

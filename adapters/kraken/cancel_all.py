@@ -22,15 +22,22 @@ from typing import Any, Final
 import msgspec
 
 from adapters.kraken.errors import Reaction, Said, parse_error, printable
-from adapters.kraken.keys import Keys, Redactor, key_pair, read_key_file
+from adapters.kraken.keys import (
+    KILL_KEY,
+    KILL_SECRET,
+    Keys,
+    Redactor,
+    key_pair,
+    read_key_file,
+)
 from adapters.kraken.nonce import NonceFile, state_folder
 from adapters.kraken.rest import REST_URL, USER_AGENT, VERSION, checked_url
 from adapters.kraken.sign import sign
 from engine.clock import Clock, WallClock
 from engine.errors import SecretError, VenueError
 
-ENV_KEY: Final = "KAPITAALBOT_KILL_KEY"
-ENV_SECRET: Final = "KAPITAALBOT_KILL_SECRET"
+ENV_KEY: Final = KILL_KEY
+ENV_SECRET: Final = KILL_SECRET
 ENV_FILE: Final = "KAPITAALBOT_KILL_KEYS"  # path of the file, where it is not the usual one
 FILE_NAME: Final = "kraken-kill.toml"
 NONCES: Final = "kill"  # folder of its nonces, beside those of other keys

@@ -18,7 +18,8 @@ import re
 import stat
 import tomllib
 import urllib.parse
-from collections.abc import Callable, Iterable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -26,9 +27,15 @@ from typing import Any, Final, NoReturn
 from engine.errors import ConfigError, SecretError
 
 HIDDEN: Final = "[secret]"
+TOKENS_KEPT: Final = 16  # of a stream, known to a Redactor
 ENV_KEY: Final = "KAPITAALBOT_KRAKEN_KEY"
 ENV_SECRET: Final = "KAPITAALBOT_KRAKEN_SECRET"
 ENV_FILE: Final = "KAPITAALBOT_KRAKEN_KEYS"  # path of the file, where it is not the usual one
+KILL_KEY: Final = "KAPITAALBOT_KILL_KEY"  # the kill switch's own pair, read by cancel_all.py
+KILL_SECRET: Final = "KAPITAALBOT_KILL_SECRET"
+ENV_KEYS: Final = (ENV_KEY, ENV_SECRET, KILL_KEY, KILL_SECRET)
+# Settings that hold passwords; a child process of ours needs neither these nor a key.
+ENV_PASSWORDS: Final = ("KAPITAALBOT__ALERTS__URLS", "KAPITAALBOT__MIRROR__DSN")
 KEYRING_SERVICE: Final = "kapitaalbot-kraken"
 _FILE_BYTES_MAX: Final = 4096
 _PRINTABLE: Final = re.compile(r"[!-~]{16,200}")
@@ -112,6 +119,35 @@ def read_keys(
         )
     found = ask(KEYRING_SERVICE, "key"), ask(KEYRING_SERVICE, "secret")
     return key_pair(*found, "the keyring", f"`key` and `secret` of the service {KEYRING_SERVICE}")
+
+
+class KeysOnce:
+    """The keys of `source`, read at the first call and kept: the environment may be cleared then."""
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+        self._keys: Keys | None = None
+
+    def __call__(self) -> Keys:
+        if self._keys is None:
+            self._keys = read_keys(self._source)
+        return self._keys
+
+
+def forget_keys(environ: MutableMapping[str, str] | None = None) -> None:
+    """Take every variable that holds a key out of the process's environment: no child gets it.
+
+    What the process was started with stays readable in /proc for its owner; a key file does not.
+    """
+    env = os.environ if environ is None else environ
+    for name in ENV_KEYS:
+        env.pop(name, None)
+
+
+def child_environ() -> dict[str, str]:
+    """The environment for a child process of ours: this one's without keys and passwords."""
+    hidden = {*ENV_KEYS, *ENV_PASSWORDS}
+    return {name: value for name, value in os.environ.items() if name not in hidden}
 
 
 def key_file(environ: Mapping[str, str]) -> Path:
@@ -226,38 +262,56 @@ class Redactor:
     """
 
     def __init__(self, secrets: Iterable[Secret] = ()) -> None:
-        self._forms: set[str] = set()
+        self._kept: set[str] = set()
+        self._tokens: deque[set[str]] = deque(maxlen=TOKENS_KEPT)
+        self._forms: tuple[str, ...] = ()
         for each in secrets:
             self.add(each)
 
     def add(self, secret: Secret) -> None:
         """Know one more; a text under eight characters would take ordinary words out."""
-        text = secret.reveal()
-        if len(text) < 8:
-            return
-        raw = text.encode()
-        forms = {
-            text,
-            base64.b64encode(raw).decode(),
-            base64.urlsafe_b64encode(raw).decode(),
-            urllib.parse.quote(text, safe=""),
-            urllib.parse.quote_plus(text),
-            json.dumps(text)[1:-1],
-            repr(text)[1:-1],
-            raw.hex(),
-            raw.hex().upper(),
-            text[::-1],
-        }
-        if len(text) > 24:
-            forms.add(text[:12])
-        self._forms |= forms
+        self._kept |= forms_of(secret)
+        self._sort()
+
+    def add_token(self, secret: Secret) -> None:
+        """Know a token of a stream; of those the newest few are known, since they come for ever."""
+        self._tokens.append(forms_of(secret))
+        self._sort()
+
+    def _sort(self) -> None:
+        # The longest first: a form may be a piece of another.
+        known = self._kept.union(*self._tokens)
+        self._forms = tuple(sorted(known, key=lambda form: (-len(form), form)))
 
     def clean(self, text: str) -> str:
         """`text` without any of the known secrets."""
-        for form in sorted(self._forms, key=len, reverse=True):
+        for form in self._forms:
             if form in text:
                 text = text.replace(form, HIDDEN)
         return text
 
     def __repr__(self) -> str:
         return f"Redactor({len(self._forms)} forms)"
+
+
+def forms_of(secret: Secret) -> set[str]:
+    """Every form in which a secret may appear in a text; none of one under eight characters."""
+    text = secret.reveal()
+    if len(text) < 8:
+        return set()
+    raw = text.encode()
+    forms = {
+        text,
+        base64.b64encode(raw).decode(),
+        base64.urlsafe_b64encode(raw).decode(),
+        urllib.parse.quote(text, safe=""),
+        urllib.parse.quote_plus(text),
+        json.dumps(text)[1:-1],
+        repr(text)[1:-1],
+        raw.hex(),
+        raw.hex().upper(),
+        text[::-1],
+    }
+    if len(text) > 24:
+        forms.add(text[:12])
+    return forms

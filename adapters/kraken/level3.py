@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from ssl import SSLContext
 from typing import Final
 
+from adapters.kraken.keys import Keys, Redactor
 from adapters.kraken.limits import level3_cost
 from adapters.kraken.subscriptions import Pace
 from engine.clock import Clock
@@ -31,22 +32,29 @@ def level3_pace(depth: int) -> Pace:
     return Pace(batch=50, cost=level3_cost(depth), budget=LEVEL3_BUDGET)
 
 
-def tokens(rest_url: str, keys_from: str, clock: Clock, context: SSLContext | None = None) -> Token:
+def tokens(
+    rest_url: str,
+    keys: Callable[[], Keys],
+    clock: Clock,
+    context: SSLContext | None = None,
+    redactor: Redactor | None = None,
+) -> Token:
     """A function that fetches a fresh token by REST. Keys are read at its first call, not before.
 
-    rest_url : Kraken's or a venue on this machine; keys_from : as for `read_keys`
+    rest_url : Kraken's or a venue on this machine; keys : reads them, as KeysOnce does
+    redactor : is told keys and tokens
     raises (at a call) SecretError without keys or permission, VenueError without an answer
     """
 
     async def fetch() -> str:
-        from adapters.kraken.keys import read_keys
         from adapters.kraken.nonce import NonceFile, state_folder
         from adapters.kraken.rest import Rest
 
         async with Rest(
             rest_url,
             nonce=lambda keys: NonceFile(state_folder(), keys.fingerprint, clock).draw(),
-            keys=lambda: read_keys(keys_from),
+            keys=keys,
+            redactor=redactor,
             clock=clock,
             ssl_context=context,
         ) as rest:

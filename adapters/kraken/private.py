@@ -167,7 +167,7 @@ class PrivateSession:
     def token(self, token: Secret) -> None:
         """A fresh token for the connection that is about to be made."""
         self._token = token
-        self._redactor.add(token)
+        self._redactor.add_token(token)
         self._session.token(token.reveal())
 
     def connecting(self, now: int) -> Step:

@@ -148,6 +148,7 @@ class RestCore:
     """Requests out, answers in. It has no socket and no clock, and is told the time.
 
     nonce : the next nonce of the keys; keys : reads them, called at the first private call
+    redactor : is told every secret that is met, and takes them out of what the venue says
     """
 
     def __init__(
@@ -155,11 +156,12 @@ class RestCore:
         tier: Tier = TIERS["starter"],
         nonce: Callable[[Keys], int] | None = None,
         keys: Callable[[], Keys] | None = None,
+        redactor: Redactor | None = None,
     ) -> None:
         self._read_keys = keys
         self._nonce = nonce
         self._keys: Keys | None = None
-        self._redactor = Redactor()
+        self.redactor = redactor or Redactor()
         self._counter = RestCounter(tier)
         self._stopped: tuple[str, int, tuple[Said, ...]] | None = None
         self._public_next: dict[tuple[str, str], int] = {}
@@ -210,8 +212,8 @@ class RestCore:
                     "This command uses no API keys.",
                 )
             self._keys = self._read_keys()
-            self._redactor.add(self._keys.key)
-            self._redactor.add(self._keys.secret)
+            self.redactor.add(self._keys.key)
+            self.redactor.add(self._keys.secret)
         return self._keys
 
     def _must_not_be_stopped(self, now_ns: int) -> None:
@@ -258,7 +260,7 @@ class RestCore:
         self._raise_lost(call, f"{name} had no answer ({printable(reason)}).", wait_ns, ())
 
     def _said(self, text: str) -> Said:
-        return parse_error(self._redactor.clean(text))
+        return parse_error(self.redactor.clean(text))
 
     def _not_an_answer(self, call: Call, status: int, now_ns: int) -> NoReturn:
         wait_ns = self._back_off(now_ns)
@@ -363,7 +365,7 @@ Sleep = Callable[[float], Awaitable[None]]
 class Rest:
     """Carries requests and answers. Use as an async context manager.
 
-    url : REST_URL or an address on this machine; nonce, keys : see RestCore
+    url : REST_URL or an address on this machine; nonce, keys, redactor : see RestCore
     ssl_context : trusts a test certificate, for addresses on this machine only
     """
 
@@ -374,6 +376,7 @@ class Rest:
         tier: Tier = TIERS["starter"],
         nonce: Callable[[Keys], int] | None = None,
         keys: Callable[[], Keys] | None = None,
+        redactor: Redactor | None = None,
         clock: Clock | None = None,
         sleep: Sleep = asyncio.sleep,
         ssl_context: ssl.SSLContext | None = None,
@@ -385,7 +388,7 @@ class Rest:
                 "another certificate authority is not accepted for Kraken's own address.",
                 "Leave it out.",
             )
-        self.core = RestCore(tier, nonce, keys)
+        self.core = RestCore(tier, nonce, keys, redactor)
         self._clock = clock or WallClock()
         self._sleep = sleep
         self._ssl_context = ssl_context
@@ -518,7 +521,9 @@ class Rest:
         token, expires_s = result.get("token"), result.get("expires")
         if not isinstance(token, str) or not token or not isinstance(expires_s, int):
             raise VenueError("Kraken's answer to GetWebSocketsToken holds no token.", "Try again.")
-        return StreamToken(Secret(token), asked_ns + expires_s * SECOND - TOKEN_SPARE_NS)
+        found = Secret(token)
+        self.core.redactor.add_token(found)
+        return StreamToken(found, asked_ns + expires_s * SECOND - TOKEN_SPARE_NS)
 
     async def balances(self) -> dict[str, dict[str, Decimal]]:
         """Holdings by asset and how they are held ("" for plain spot), exactly."""

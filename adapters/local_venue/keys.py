@@ -19,6 +19,7 @@ from typing import Final
 from adapters.local_venue.text import NS_PER_S
 
 TOKEN_LIFE_S: Final = 900
+TOKEN_MARK: Final = "localvenuetoken"  # so that a search finds a token that got where it must not
 RIGHTS: Final = ("websockets", "query", "trade", "cancel")
 # As GetApiKeyInfo names them; the last three open nothing here, they are only shown.
 PERMISSIONS: Final[dict[str, tuple[str, ...]]] = {
@@ -108,10 +109,10 @@ class Keyring:
         return known
 
     def issue(self, key: ApiKey, wall: int) -> str:
-        """A new token; its text depends on the seed and on how many came before."""
+        """A new token, recognisable as one; it depends on the seed and on how many came before."""
         n = len(self._tokens)
         digest = hashlib.sha256(f"token {self._seed} {n} {key.key}".encode()).digest()
-        text = base64.b64encode(digest).decode().rstrip("=")
+        text = (TOKEN_MARK + base64.b64encode(digest).decode())[:43]
         self._tokens[text] = Token(key, wall)
         return text
 

@@ -78,6 +78,7 @@ def test_other_names_are(key):
     assert not is_secret_key(key)
 
 
+@pytest.mark.usefixtures("shows_keys")  # caplog sees what the line held before the filter
 def test_a_known_secret_is_taken_out_wherever_it_stands_and_that_is_told(tmp_path):
     told = []
     redactor = Redactor([Secret(CANARY)])

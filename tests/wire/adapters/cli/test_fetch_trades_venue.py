@@ -169,7 +169,7 @@ def test_keys_are_not_read(
     def never(*_: object, **__: object) -> None:
         raise AssertionError("the keys were read")
 
-    for name in ("read_keys", "read_key_file", "_pair"):
+    for name in ("read_keys", "read_key_file", "key_pair"):
         monkeypatch.setattr(f"adapters.kraken.keys.{name}", never)
     given = ["--since", "2012-01-01", "--until", "2012-01-02", "--url", venue.rest_url]
     assert main(["data", "fetch-trades", "BTC/USD", *given, "--store", str(tmp_path)]) == 4
