@@ -21,7 +21,8 @@ from adapters.record import parts_of, spool_of
 from engine.clock import Clock
 from engine.errors import DataError, RefusedError
 from engine.events import GAP, GAP_SOURCE
-from engine.flow.tail import LogTail
+from engine.flow.log import is_log
+from engine.flow.tail import LogFollower
 from engine.instruments import InstrumentTable
 from engine.session.loop import event
 
@@ -50,7 +51,7 @@ class AttachHub:
         self._store = store
         self._begin, self._take, self._say = begin, take, say
         self._calls: deque[Callable[[int], None]] = deque()
-        self._tail: LogTail | None = None
+        self._tail: LogFollower | None = None
         self._part = ""
         self._rows: np.ndarray | None = None  # row of the capture's table to ours, -1: not ours
         self._last = 0
@@ -87,12 +88,12 @@ class AttachHub:
     def _poll(self) -> None:
         if self._tail is None or self._tail.closed:
             self._next_part()
-        assert self._tail is not None
-        for rows in self._tail.poll():
+        if self._tail is None:
+            return
+        for rows in self._tail.read():
             self._hear(rows)
-        header = self._tail.header
-        if header is not None and self._rows is None:
-            self._listed(header.instruments)
+        if self._rows is None:
+            self._listed(self._tail.header.instruments)
         now = self._clock.now()
         silent = bool(self._heard_ns) and now - self._heard_ns > SILENT_S * 1_000_000_000
         if silent and not self._silent:
@@ -101,7 +102,7 @@ class AttachHub:
 
     def _next_part(self) -> None:
         """The newest part to begin with, then each that follows."""
-        parts = parts_of(self._spool)
+        parts = [each for each in parts_of(self._spool) if is_log(each)]
         later = [each for each in parts if each.name > self._part]
         if not later:
             if self._tail is None:
@@ -111,7 +112,7 @@ class AttachHub:
                 )
             return
         chosen = later[0] if self._tail is not None else later[-1]
-        self._part, self._tail, self._rows = chosen.name, LogTail(chosen), None
+        self._part, self._tail, self._rows = chosen.name, LogFollower(chosen), None
 
     def _listed(self, table: InstrumentTable) -> None:
         missing = [each for each in self._symbols if each not in table]
@@ -135,7 +136,6 @@ class AttachHub:
     def _hear(self, rows: np.ndarray) -> None:
         if self._rows is None:
             assert self._tail is not None
-            assert self._tail.header is not None
             self._listed(self._tail.header.instruments)
         assert self._rows is not None
         sym = rows["sym"]

@@ -278,8 +278,9 @@ class Running:
         self.session: Session | None = None
         self.account: Account | None = None
         self.left = left
-        # Set by the loop: rows that wait their turn, and how the feeds are.
+        # Set by the loop: rows, or a question, that wait their turn; how the feeds are.
         self.post: Callable[[np.ndarray], None] = lambda rows: None
+        self.call: Callable[[Callable[[int], np.ndarray]], None] = lambda ask: None
         self.feeds: Callable[[int], dict[str, Any]] = lambda now: {}
         self.first_ts = 0
         self._snapshot_ts = plan.clock.now()
@@ -539,6 +540,7 @@ class _Loop:
             raise ConfigError(f"{len(instruments)} pairs; a session holds {SYMBOLS_MAX}.")
         self.running = Running(self.plan, instruments, self.attending)
         self.running.post = self.post
+        self.running.call = self._call
         self.running.feeds = self._feeds
         self.running.begin(self._make_account)
         if self.running.account is not None:
@@ -564,6 +566,10 @@ class _Loop:
                 then()
 
         self.hub.post(call)
+
+    def _call(self, ask: Callable[[int], np.ndarray]) -> None:
+        """In the session's own turn: what `ask(now)` does and says is learned at that moment."""
+        self.hub.post(lambda ts: self._take(ask(ts), ts))
 
     def _take(self, rows: np.ndarray, now: int) -> None:
         if self.running is None or self.failure is not None:

@@ -7,12 +7,14 @@ run so that the next session takes its core up. Left out: arguments and terminal
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 from typing import Any
 
 from adapters.attending import Attending, Several
 from adapters.kraken.keys import forget_keys
 from adapters.live import Ran, Running, run_session
+from adapters.mirroring import Mirroring, wants_mirror
 from adapters.start import Ready, held_account, remember_run
 from adapters.trading import prepare_trading
 from adapters.watching import Watch
@@ -48,12 +50,18 @@ def operate(
     forget_keys()
     with held_account(ready, take_over) as lease:
         watch = Watch(ready, lease, ready.secrets.clean, show, lines)
+        looking: list[Attending] = [_Remember(ready), watch, *more]
+        condition = None
+        if wants_mirror(ready.plan.profile, os.environ):
+            mirror = Mirroring(ready.plan.profile, watch.say, watch.alert)
+            looking.append(mirror)
+            condition = mirror.committed if mirror.required else None
         prepare = None
         if ready.gate.may_send:
-            prepare = prepare_trading(ready, lease, watch.say)
+            prepare = prepare_trading(ready, lease, watch.say, condition=condition)
         return run_session(
             ready.plan,
-            attending=Several((_Remember(ready), watch, *more), talk),
+            attending=Several(looking, talk),
             prepare=prepare,
             stop=stop,
             for_s=for_s,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import numpy as np
@@ -32,8 +32,9 @@ from adapters.kraken.switch import Switch
 from adapters.lease import KillFlag, Lease
 from adapters.live import Account, MakeAccount, Prepare, Running
 from adapters.start import Ready
-from engine.commands import CANCEL, CANCEL_ALL
+from engine.commands import CANCEL, CANCEL_ALL, ROLE_ENTRY
 from engine.core.orders import N_EXECUTIONS, ORDER_STATE_SUSPECT
+from engine.errors import KapitaalbotError
 from engine.events import (
     HEALTH,
     HEALTH_LEASE,
@@ -49,14 +50,21 @@ from engine.session.loop import NEVER, event, refused_rows, sent_rows
 
 LOOK_S: Final = 0.2  # between two looks at kill flag, lease and doubts of the core
 Say = Callable[[str, str], None]
+Condition = Callable[[int], Awaitable[None]]
 
 
 def prepare_trading(
-    ready: Ready, lease: Lease, say: Say, patience: Patience | None = None, seed: float = 0.5
+    ready: Ready,
+    lease: Lease,
+    say: Say,
+    patience: Patience | None = None,
+    seed: float = 0.5,
+    condition: Condition | None = None,
 ) -> Prepare:
     """What `run_session` needs to trade: keys are read here and nowhere earlier.
 
     say : (level, text) for people; patience : of settling, from the profile if None
+    condition : awaited with a seq of the log before an entry leaves: a mirror that is required
     """
 
     async def prepare(stack: contextlib.AsyncExitStack) -> MakeAccount:
@@ -90,7 +98,9 @@ def prepare_trading(
             quarantine=int(live.quarantine),
             every=int(live.reconcile_every),
         )
-        return lambda running: Trading(running, ready, lease, rest, names, times, say, seed)
+        return lambda running: Trading(
+            running, ready, lease, rest, names, times, say, seed, condition
+        )
 
     return prepare
 
@@ -110,6 +120,7 @@ class Trading(Account):
         patience: Patience,
         say: Say,
         seed: float,
+        condition: Condition | None = None,
     ) -> None:
         self.gateway = self
         self._running, self._lease, self._kill = running, lease, KillFlag(ready.folder)
@@ -154,6 +165,9 @@ class Trading(Account):
             ssl=ready.addresses.ssl,
         )
         self.line.remember(*remembered(core.orders))
+        # A second condition before the wire, beside the log on the disk: the mirror's commit.
+        self.condition = condition
+        self._waiting: set[asyncio.Task[None]] = set()
         self._told_lost = False
         self._told_kill = ready.plan.killed
         self.n_refused = 0
@@ -169,6 +183,34 @@ class Trading(Account):
             cancels = np.isin(commands["kind"], (CANCEL, CANCEL_ALL))
             kept = refused_rows(commands[~cancels], now, REJECT_NOT_SENT)
             return np.concatenate((kept, self._send(commands[cancels], now)))
+        if self.condition is not None:
+            waits = (commands["role"] == ROLE_ENTRY) & (commands["kind"] != CANCEL)
+            if waits.any():
+                self._send_later(commands[waits].copy(), self.condition)
+                return self._send(commands[~waits], now)
+        return self._send(commands, now)
+
+    def _send_later(self, commands: np.ndarray, condition: Condition) -> None:
+        """Entries that may leave only once somebody else has their journal too."""
+        seq = self._running.log.seq_last
+
+        async def wait() -> None:
+            try:
+                await condition(seq)
+            except KapitaalbotError as error:
+                self._say("warning", f"not sent: {error.message}")
+                self._running.post(refused_rows(commands, 0, REJECT_NOT_SENT))
+                return
+            # In the session's own turn, so that what it says of it comes in order.
+            self._running.call(lambda now: self._send_now(commands, now))
+
+        task = asyncio.get_running_loop().create_task(wait())
+        self._waiting.add(task)
+        task.add_done_callback(self._waiting.discard)
+
+    def _send_now(self, commands: np.ndarray, now: int) -> np.ndarray:
+        if not self._lease.still_ours() or self._kill.is_set():
+            return refused_rows(commands, now, REJECT_NOT_SENT)
         return self._send(commands, now)
 
     def _send(self, commands: np.ndarray, now: int) -> np.ndarray:

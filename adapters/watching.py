@@ -163,6 +163,10 @@ class Watch(Attending):
         """Something that a part says in words (the account's line)."""
         self._write(level, text)
 
+    def alert(self, code: str, **facts: Any) -> None:
+        """Something that a part wants a person to know, by its code."""
+        self.alerts.tell(code, **facts)
+
     def second(self, running: Running, now: int) -> None:
         assert self._markers is not None
         for marker in self._markers.uncovered(now):

@@ -235,9 +235,9 @@ def run_sources(
 def tables_of(folder: Path) -> Iterator[tuple[int, str, np.ndarray]]:
     """The rows of an ended run's tables that are mirrored, as drained at the end of its log."""
     from adapters.parquet.tables import read_table
-    from adapters.postgres.follow import LogFollower
     from adapters.postgres.tables import RUN_TABLES
     from engine.core.state import ROW_TYPES
+    from engine.flow.tail import LogFollower
 
     follower = LogFollower(folder / "log")
     for _ in follower.read():

@@ -1,127 +1,25 @@
-"""What has the log said since I last looked? Proven batches of a log that is still being written.
+"""What does the mirror lack of the log, and of the tables made from it? As batches to be written.
 
-`LogReader` reads a log from its front each time; this keeps its place and its link in the hash
-chain, so a look costs what is new. Left out: writing, recovery (engine/flow/log.py).
+Left out: reading a log that grows (engine/flow/tail.py), writing batches (store.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Final
 
 import numpy as np
-import pyarrow as pa
 
 from adapters.postgres.feed import Batch, Head, TableRows, table_rows
 from adapters.postgres.tables import RUN_TABLES, is_mirrored, n_open_command
-from engine.errors import DataError
 from engine.events import EVENT
-from engine.flow.log import is_log, segment_name
-from engine.flow.segment import (
-    ARROW_ERRORS,
-    CHAIN_ZERO,
-    END_OF_STREAM,
-    SegmentDecoder,
-    SegmentHeader,
-    decode_batch,
-    next_chain,
-)
+from engine.flow.tail import LogFollower
 
 # Rows of a run's tables from the front of its log: (seq where they were drained, table, rows).
 Derived = Iterator[tuple[int, str, np.ndarray]]
 Derive = Callable[[], Derived]
 
 EVENTS_MAX: Final = 20_000  # of one batch that is read from the log
-
-
-class LogFollower:
-    """Reads on in a log, as far as it can be believed.
-
-    `header` is that of the first segment. Raises DataError where the chain breaks; an end that is
-    not whole is left for the next look.
-    """
-
-    def __init__(self, path: Path | str) -> None:
-        self.path = Path(path)
-        if not is_log(self.path):
-            raise DataError(f"{self.path} is not an event log.", "It holds no segment *.arrows.")
-        self.seq_to = -1
-        self._number = 0
-        self._chain = CHAIN_ZERO
-        self._start = b""  # schema message of the segment
-        self._offset = 0
-        self._ended = True
-        self.header: SegmentHeader = self._decoder(1).header
-
-    def _decoder(self, number: int) -> SegmentDecoder:
-        segment = self.path / segment_name(number)
-        return SegmentDecoder(_bytes(segment), segment.name)
-
-    def read(self) -> Iterator[np.ndarray]:
-        """All batches that are new since the last call, as EVENT arrays."""
-        while True:
-            if self._ended and not self._next_segment():
-                return
-            yield from self._rest_of_segment()
-            if not self._ended:
-                return
-
-    def _next_segment(self) -> bool:
-        number = self._number + 1
-        if not (self.path / segment_name(number)).exists():
-            return False
-        decoder = self._decoder(number)
-        header = decoder.header
-        if header.segment != number or header.previous != self._chain:
-            raise self._broken(f"{segment_name(number)} does not continue the segment before it")
-        if header.log_id != self.header.log_id:
-            raise self._broken(f"{segment_name(number)} belongs to log {header.log_id!r}")
-        self._number, self._chain, self._ended = number, decoder.chain, False
-        self._offset = decoder.header_end
-        self._start = decoder.data.slice(0, decoder.header_end).to_pybytes()
-        return True
-
-    def _rest_of_segment(self) -> Iterator[np.ndarray]:
-        name = segment_name(self._number)
-        data = _bytes(self.path / name)
-        if self._offset == data.size:
-            return
-        start = self._offset - len(self._start)
-        source = pa.BufferReader(self._start + data.slice(self._offset).to_pybytes())
-        try:
-            stream = pa.ipc.open_stream(source)
-        except ARROW_ERRORS as error:
-            raise self._broken(f"{name} cannot be read: {error}") from error
-        while self._offset < data.size:
-            if data.slice(self._offset).size >= 8 and (
-                data.slice(self._offset, 8).to_pybytes() == END_OF_STREAM
-            ):
-                self._ended = True
-                return
-            try:
-                batch, metadata = stream.read_next_batch_with_custom_metadata()
-                rows, chain, previous = decode_batch(batch, metadata)
-            except (*ARROW_ERRORS, StopIteration) as error:
-                if (self.path / segment_name(self._number + 1)).exists():
-                    raise self._broken(f"{name} is damaged at byte {self._offset}") from error
-                return  # it is being written
-            if previous != self._chain or chain != next_chain(self._chain, rows):
-                raise self._broken(f"{name} does not match its chain at byte {self._offset}")
-            self._chain, self._offset = chain, start + source.tell()
-            self.seq_to = int(rows["seq"][-1])
-            yield rows
-
-    def _broken(self, text: str) -> DataError:
-        return DataError(
-            f"event log {self.path}: {text}.", "`check_log` names its first defect; cut nothing."
-        )
-
-
-def _bytes(segment: Path) -> pa.Buffer:
-    if segment.stat().st_size == 0:
-        return pa.py_buffer(b"")
-    return pa.memory_map(str(segment)).read_buffer()
 
 
 def batches_of_log(follower: LogFollower, head: Head) -> Iterator[Batch]:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from adapters.postgres.feed import NO_HEAD, Batch, Head, Hole, Pending
-from adapters.postgres.follow import Derive, LogFollower, batches_of_log, batches_of_tables
+from adapters.postgres.follow import Derive, batches_of_log, batches_of_tables
 from adapters.postgres.pools import Identity, Pool, foreign_errors
 from adapters.postgres.settings import Settings
 from adapters.postgres.store import log_of, open_log, write_batch
@@ -45,6 +45,7 @@ from adapters.postgres.trouble import (
 )
 from engine.core.routes import FAMILY_NAMES
 from engine.errors import KapitaalbotError
+from engine.flow.tail import LogFollower
 
 
 @dataclass(frozen=True)

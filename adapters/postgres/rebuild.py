@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from adapters.postgres.feed import NO_HEAD, Batch, Head
-from adapters.postgres.follow import Derive, LogFollower, batches_of_log, batches_of_tables
+from adapters.postgres.follow import Derive, batches_of_log, batches_of_tables
 from adapters.postgres.pools import Identity, Pool, foreign_errors, prepare
 from adapters.postgres.settings import Settings
 from adapters.postgres.store import (
@@ -34,6 +34,7 @@ from adapters.postgres.trouble import (
 )
 from engine.core.routes import FAMILY_NAMES
 from engine.errors import KapitaalbotError, MismatchError
+from engine.flow.tail import LogFollower
 
 PAGE: Final = 5_000
 ROWS_ONE_BATCH: Final = 5_000

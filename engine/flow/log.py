@@ -39,7 +39,7 @@ from engine.instruments import InstrumentTable
 
 SEGMENT_BYTES: Final = 64 << 20
 _SEGMENT_NAME: Final = re.compile(r"(\d{8})\.arrows")
-_LOCK_NAME: Final = "writer.lock"
+LOCK_NAME: Final = "writer.lock"
 _TS_NEVER: Final = -(1 << 62)
 
 
@@ -119,7 +119,7 @@ class LogWriter:
         self._chain, self._i_segment = CHAIN_ZERO, 0
         with self._storage("open"):
             files.make_folder(self.path)
-            self._lock = Lock(self.path / _LOCK_NAME, f"event log {self.path}")
+            self._lock = Lock(self.path / LOCK_NAME, f"event log {self.path}")
         try:
             if _segments(self.path):
                 self._continue(resume)
@@ -603,7 +603,7 @@ def recover_log(
             f"event log {path} is damaged in a way that no crash explains. {damage.text}",
             "Look into it before anything is cut: compare with a copy of the log.",
         )
-    lock = Lock(path / _LOCK_NAME, f"event log {path}")
+    lock = Lock(path / LOCK_NAME, f"event log {path}")
     try:
         cut: list[Path] = []
         for segment in reversed(_segments(path)):

@@ -1,17 +1,19 @@
-"""How is a log read that is still being written? Batch by batch, proven, from where one stopped.
+"""What has the log said since I last looked? Proven batches of a log that is still being written.
 
-`LogTail.poll` gives what was flushed since the last time. A batch that is not whole yet waits for the
-next poll; one that is whole and does not continue the chain is damage. Left out: who writes it.
+`LogReader` reads a log from its front each time; this keeps its place and its link in the hash
+chain, so a look costs what is new. Left out: writing, recovery (log.py).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
 from engine.errors import DataError
+from engine.flow.log import LOCK_NAME, is_log, segment_name
 from engine.flow.segment import (
     ARROW_ERRORS,
     CHAIN_ZERO,
@@ -20,64 +22,100 @@ from engine.flow.segment import (
     SegmentHeader,
     decode_batch,
     next_chain,
-    parse_batch,
 )
 
 
-class LogTail:
-    """Follows the log in a folder; begins at its front. `closed`: its writer ended it in order."""
+class LogFollower:
+    """Reads on in a log, as far as it can be believed.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.header: SegmentHeader | None = None  # of the first segment, once it is there
-        self.closed = False
-        self._number = 1
-        self._offset = 0
+    `header` is that of the first segment. Raises DataError where the chain breaks; an end that is
+    not whole is left for the next look.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        if not is_log(self.path):
+            raise DataError(f"{self.path} is not an event log.", "It holds no segment *.arrows.")
+        self.seq_to = -1
+        self._number = 0
         self._chain = CHAIN_ZERO
+        self._start = b""  # schema message of the segment
+        self._offset = 0
+        self._ended = True
+        self.header: SegmentHeader = self._decoder(1).header
 
-    def poll(self) -> list[np.ndarray]:
-        """EVENT batches since the last call. Raises DataError where the log cannot be believed."""
-        found: list[np.ndarray] = []
-        while not self.closed:
-            path = self.path / f"{self._number:08d}.arrows"
-            if not path.exists():
-                return found
-            data = pa.memory_map(str(path)).read_buffer()
-            if self._offset == 0:
-                self._open(data, path.name)
-            if not self._read(data, path.name, found):
-                return found
-        return found
+    @property
+    def closed(self) -> bool:
+        """All of it was read, and its writer ended it in order."""
+        if not self._ended or self._number == 0 or (self.path / LOCK_NAME).exists():
+            return False
+        return not (self.path / segment_name(self._number + 1)).exists()
 
-    def _open(self, data: pa.Buffer, name: str) -> None:
-        decoder = SegmentDecoder(data, name)
-        if decoder.header.previous != self._chain:
-            raise DataError(f"{name} does not continue the segment before it.")
-        self.header = self.header or decoder.header
-        self._offset, self._chain = decoder.header_end, decoder.chain
+    def _decoder(self, number: int) -> SegmentDecoder:
+        segment = self.path / segment_name(number)
+        return SegmentDecoder(_bytes(segment), segment.name)
 
-    def _read(self, data: pa.Buffer, name: str, found: list[np.ndarray]) -> bool:
-        """Take whole batches; True: the segment has ended and the next one may be there."""
+    def read(self) -> Iterator[np.ndarray]:
+        """All batches that are new since the last call, as EVENT arrays."""
+        while True:
+            if self._ended and not self._next_segment():
+                return
+            yield from self._rest_of_segment()
+            if not self._ended:
+                return
+
+    def _next_segment(self) -> bool:
+        number = self._number + 1
+        if not (self.path / segment_name(number)).exists():
+            return False
+        decoder = self._decoder(number)
+        header = decoder.header
+        if header.segment != number or header.previous != self._chain:
+            raise self._broken(f"{segment_name(number)} does not continue the segment before it")
+        if header.log_id != self.header.log_id:
+            raise self._broken(f"{segment_name(number)} belongs to log {header.log_id!r}")
+        self._number, self._chain, self._ended = number, decoder.chain, False
+        self._offset = decoder.header_end
+        self._start = decoder.data.slice(0, decoder.header_end).to_pybytes()
+        return True
+
+    def _rest_of_segment(self) -> Iterator[np.ndarray]:
+        name = segment_name(self._number)
+        data = _bytes(self.path / name)
+        if self._offset == data.size:
+            return
+        start = self._offset - len(self._start)
+        source = pa.BufferReader(self._start + data.slice(self._offset).to_pybytes())
+        try:
+            stream = pa.ipc.open_stream(source)
+        except ARROW_ERRORS as error:
+            raise self._broken(f"{name} cannot be read: {error}") from error
         while self._offset < data.size:
-            rest = data.slice(self._offset)
-            if rest.slice(0, min(8, rest.size)).to_pybytes() == END_OF_STREAM:
-                following = self.path / f"{self._number + 1:08d}.arrows"
-                if not following.exists():
-                    # The last of the log, or the writer is about to begin another.
-                    self.closed = not (self.path / "writer.lock").exists()
-                    return False
-                self._number, self._offset = self._number + 1, 0
-                return True
-            parsed = parse_batch(rest)
-            if parsed is None:
-                return False  # not whole yet
+            if data.slice(self._offset).size >= 8 and (
+                data.slice(self._offset, 8).to_pybytes() == END_OF_STREAM
+            ):
+                self._ended = True
+                return
             try:
-                rows, chain, previous = decode_batch(parsed[0], parsed[1])
-            except ARROW_ERRORS as error:
-                raise DataError(f"{name} at byte {self._offset}: {error}") from error
+                batch, metadata = stream.read_next_batch_with_custom_metadata()
+                rows, chain, previous = decode_batch(batch, metadata)
+            except (*ARROW_ERRORS, StopIteration) as error:
+                if (self.path / segment_name(self._number + 1)).exists():
+                    raise self._broken(f"{name} is damaged at byte {self._offset}") from error
+                return  # it is being written
             if previous != self._chain or chain != next_chain(self._chain, rows):
-                raise DataError(f"{name} at byte {self._offset} does not match its chain.")
-            self._chain = chain
-            self._offset += parsed[2]
-            found.append(rows)
-        return False
+                raise self._broken(f"{name} does not match its chain at byte {self._offset}")
+            self._chain, self._offset = chain, start + source.tell()
+            self.seq_to = int(rows["seq"][-1])
+            yield rows
+
+    def _broken(self, text: str) -> DataError:
+        return DataError(
+            f"event log {self.path}: {text}.", "`check_log` names its first defect; cut nothing."
+        )
+
+
+def _bytes(segment: Path) -> pa.Buffer:
+    if segment.stat().st_size == 0:
+        return pa.py_buffer(b"")
+    return pa.memory_map(str(segment)).read_buffer()

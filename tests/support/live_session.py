@@ -17,6 +17,7 @@ from adapters.local_venue.account import compile_venue
 from adapters.local_venue.keys import DEMO_KEY, DEMO_SECRET
 from adapters.start import Ready, held_account, plan_session, remember_run
 from adapters.trading import prepare_trading
+from engine.clock import PacedClock, WallClock
 from tests.support.capture_venue import running_venue
 from tests.support.worlds import EAGER
 
@@ -58,8 +59,6 @@ def ready_for(
     environ = {"KAPITAALBOT_LIVE": "1"} if mode == "live" else {}
     speed = venue.clock.speed
     ready = plan_session(None, mode, profile, environ, fresh=fresh)
-    from engine.clock import PacedClock, WallClock
-
     wall = WallClock().now()
     clock = PacedClock(WallClock(), speed, venue.clock.market(wall))
     where = replace(
@@ -74,11 +73,14 @@ def run_for(
     ready: Ready,
     seconds: float,
     say: Callable[[str, str], None] = lambda level, text: None,
+    condition: Any = None,
     **more: Any,
 ) -> Ran:
     """Run a session for so many seconds of the machine; the next one takes its core up."""
     with held_account(ready) as lease:
-        prepare = prepare_trading(ready, lease, say) if ready.gate.may_send else None
+        prepare = None
+        if ready.gate.may_send:
+            prepare = prepare_trading(ready, lease, say, condition=condition)
         ran = run_session(ready.plan, prepare=prepare, for_s=seconds, **more)
     remember_run(ready.folder, ready.plan.mode, ran.folder)
     return ran

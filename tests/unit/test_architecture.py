@@ -31,14 +31,8 @@ FOUNDATION = frozenset(
 # The composition that the command line, notebooks and tests share; like cli/ it may join all.
 COMPOSITION = (
     *("adapters.cli", "adapters.record", "adapters.replay", "adapters.runs", "adapters.sessions"),
-    *(
-        "adapters.attach",
-        "adapters.attending",
-        "adapters.live",
-        "adapters.start",
-        "adapters.trading",
-    ),
-    *("adapters.operate", "adapters.session_market", "adapters.watching"),
+    *("adapters.attach", "adapters.attending", "adapters.live", "adapters.start"),
+    *("adapters.mirroring", "adapters.operate", "adapters.trading", "adapters.watching"),
 )
 # Recordings and our own venue speak Kraken's language: they share its decoder, never its sockets.
 SPEAKS_KRAKEN = ("adapters.imports", "adapters.local_venue")

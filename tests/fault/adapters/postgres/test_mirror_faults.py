@@ -8,12 +8,13 @@ import json
 import pytest
 
 from adapters.postgres.feed import Hole
-from adapters.postgres.follow import LogFollower, batches_of_log
+from adapters.postgres.follow import batches_of_log
 from adapters.postgres.mirror import Mirror
 from adapters.postgres.rebuild import rebuild
 from adapters.postgres.store import log_of, open_log, write_batch
 from engine.core.routes import FAMILY_NAMES
 from engine.errors import DataError, SecretError, StorageError
+from engine.flow.tail import LogFollower
 from tests.support.mirror_story import Story, assert_prefix
 from tests.support.pg_proxy import PgProxy
 from tests.support.postgres import MIRROR_ROLE

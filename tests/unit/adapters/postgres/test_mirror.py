@@ -271,7 +271,7 @@ def test_without_a_way_to_make_tables_again_the_mirror_says_which_stay_behind(pl
 
 
 def test_the_mirror_of_a_log_that_is_still_written_follows_segment_by_segment(place, tmp_path):
-    from adapters.postgres.follow import LogFollower
+    from engine.flow.tail import LogFollower
 
     story = Story(tmp_path / "log", segment_bytes=20_000, flush_rows=16)
     follower, seen = LogFollower(story.folder), []
@@ -286,7 +286,7 @@ def test_the_mirror_of_a_log_that_is_still_written_follows_segment_by_segment(pl
 
 
 def test_a_follower_refuses_a_log_that_was_altered(tmp_path):
-    from adapters.postgres.follow import LogFollower
+    from engine.flow.tail import LogFollower
 
     story = Story(tmp_path / "log", segment_bytes=20_000, flush_rows=16)
     for _ in range(60):
