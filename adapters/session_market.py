@@ -6,7 +6,6 @@ the simulation cannot have in common with the session. Left out: the replay itse
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 from collections.abc import Generator, Iterator
 from functools import cached_property
@@ -18,48 +17,14 @@ import numpy as np
 from adapters.parquet.ahead import read_ahead
 from adapters.parquet.manifest import MANIFEST_VERSION, ChannelFacts, Manifest, kind_names
 from adapters.parquet.reader import BATCH_ROWS
-from adapters.sessions import LOG, SESSION_NAME, Started
-from engine.errors import ConfigError, DataError
+from adapters.sessions import LOG, Started
+from engine.errors import DataError
 from engine.events import EVENT_SCHEMA_VERSION
 from engine.flow.log import LogReader, check_log
 from engine.flow.merge import words
-from engine.reports.manifest import LATEST
 from engine.session.market import market_of
 
 TORN: Final = "torn"  # the only damage that a crash explains
-
-
-def find_session(name: Path | str, runs: Path | str = "runs") -> Path:
-    """The folder of the session that `name` means: a run's folder, its id under `runs`, `latest`.
-
-    A session that died has no manifest yet, and is found all the same. Raises ConfigError.
-    """
-    given, place = Path(name), Path(runs)
-    if given.name == LATEST and not given.exists():
-        place = given.parent if given.parent != Path(".") else place
-        known = _sessions(place)
-        if known:
-            return known[-1]
-    for folder in (given, place / given):
-        if (folder / SESSION_NAME).is_file():
-            return folder
-        if folder.is_dir():
-            Started.read(folder)  # says that it is the run of no session
-    ids = [each.name for each in _sessions(place)]
-    near = difflib.get_close_matches(given.name, ids, 3, 0.3)
-    raise ConfigError(
-        f"there is no session {str(name)!r}, neither as a folder nor under {place}.",
-        f"Nearest: {', '.join(near)}."
-        if near
-        else "Sessions are made by `run shadow`, `run paper` and `run live`.",
-    )
-
-
-def _sessions(place: Path) -> list[Path]:
-    """Folders of sessions, oldest first: their names begin with the time."""
-    if not place.is_dir():
-        return []
-    return sorted(each for each in place.iterdir() if (each / SESSION_NAME).is_file())
 
 
 class SessionMarket:

@@ -9,6 +9,7 @@ tables of a session that died (`finish`), for the next session (`last_state`). L
 
 from __future__ import annotations
 
+import difflib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ import numpy as np
 from adapters.runs import make_manifest, table_sink, write_json
 from engine.config import config_hash, make_profile
 from engine.core.state import Core, make_core
-from engine.errors import DataError, MismatchError
+from engine.errors import ConfigError, DataError, MismatchError
 from engine.events import BALANCE, ORDER_ACK, ORDER_PENDING
 from engine.flow.advance import make_link
 from engine.flow.driver import World
@@ -31,7 +32,7 @@ from engine.flow.recorder import Recorder
 from engine.instruments import InstrumentTable
 from engine.jit import KERNEL_DIGEST
 from engine.plugins import Family, load_plugins, plugin_tuple
-from engine.reports.manifest import MANIFEST_NAME, find_run
+from engine.reports.manifest import LATEST, MANIFEST_NAME
 from engine.reports.summary import RunSummary
 from engine.session.loop import end_of_stream
 from engine.session.paper import PaperGateway
@@ -196,13 +197,37 @@ def open_session(folder: Path) -> Built:
     return Built(started, profile, plugins, core, paper)
 
 
-def find_session(name: Path | str, runs: Path | str) -> Path:
-    """The folder of a session: as `find_run`, and also one that has not ended, or never could."""
-    given = Path(name)
-    for folder in (given, Path(runs) / given):
+def find_session(name: Path | str, runs: Path | str = "runs") -> Path:
+    """The folder of the session that `name` means: a run's folder, its id under `runs`, `latest`.
+
+    A session that died has no manifest yet, and is found all the same. Raises ConfigError.
+    """
+    given, place = Path(name), Path(runs)
+    if given.name == LATEST and not given.exists():
+        place = given.parent if given.parent != Path(".") else place
+        known = _sessions(place)
+        if known:
+            return known[-1]
+    for folder in (given, place / given):
         if (folder / SESSION_NAME).is_file():
             return folder
-    return find_run(name, runs)
+        if folder.is_dir():
+            Started.read(folder)  # says that it is the run of no session
+    ids = [each.name for each in _sessions(place)]
+    near = difflib.get_close_matches(given.name, ids, 3, 0.3)
+    raise ConfigError(
+        f"there is no session {str(name)!r}, neither as a folder nor under {place}.",
+        f"Nearest: {', '.join(near)}."
+        if near
+        else "Sessions are made by `run shadow`, `run paper` and `run live`.",
+    )
+
+
+def _sessions(place: Path) -> list[Path]:
+    """Folders of sessions, oldest first: their names begin with the time."""
+    if not place.is_dir():
+        return []
+    return sorted(each for each in place.iterdir() if (each / SESSION_NAME).is_file())
 
 
 # --- verify ----------------------------------------------------------------------------------------

@@ -79,7 +79,8 @@ def replay(
     from adapters.cli.warm import warm_if_cold
     from adapters.replay import profile_of
     from adapters.replay import replay as replay_profile
-    from adapters.session_market import SessionMarket, find_session
+    from adapters.session_market import SessionMarket
+    from adapters.sessions import find_session
 
     source = None if from_run is None else SessionMarket(find_session(from_run, runs))
     if config is None:

@@ -32,7 +32,8 @@ FOUNDATION = frozenset(
 COMPOSITION = (
     *("adapters.cli", "adapters.record", "adapters.replay", "adapters.runs", "adapters.sessions"),
     *("adapters.attach", "adapters.attending", "adapters.live", "adapters.start"),
-    *("adapters.mirroring", "adapters.operate", "adapters.trading", "adapters.watching"),
+    *("adapters.mirroring", "adapters.operate", "adapters.session_market"),
+    *("adapters.trading", "adapters.watching"),
 )
 # Recordings and our own venue speak Kraken's language: they share its decoder, never its sockets.
 SPEAKS_KRAKEN = ("adapters.imports", "adapters.local_venue")

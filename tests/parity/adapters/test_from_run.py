@@ -12,8 +12,8 @@ import pytest
 
 from adapters.cli.main import main
 from adapters.replay import replay
-from adapters.session_market import SessionMarket, find_session
-from adapters.sessions import LOG, Started
+from adapters.session_market import SessionMarket
+from adapters.sessions import LOG, Started, find_session
 from engine.core.records import EXECUTE
 from engine.errors import ConfigError, DataError
 from engine.events import (
