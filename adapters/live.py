@@ -75,7 +75,8 @@ from engine.session.verify import Followed
 
 LISTED_WITHIN_NS: Final = 60 * SECOND
 FOREVER_NS: Final = 10 * 365 * 86_400 * SECOND
-STOP_PATIENCE_S: Final = 5.0  # for entries to be withdrawn
+STOP_PATIENCE_S: Final = 5.0  # for a line to end
+QUIET_PATIENCE_S: Final = 15.0  # for entries to be withdrawn, and positions to have their stop
 SECOND_S: Final = 1.0
 SNAPSHOTS_KEPT: Final = 2
 
@@ -644,16 +645,22 @@ class _Loop:
     # --- the end ---
 
     async def _way_down(self, stop: asyncio.Event, for_s: float | None) -> None:
-        """Stop: withdraw entries, leave stops, then end the lines."""
+        """Stop: withdraw entries, wait until what is held has its stop, then end the lines."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(for_s):
                 await stop.wait()
         if self.running is not None:
-            self.post(event(HEALTH, 0, id=HEALTH_STOPPING))
+            heard = asyncio.Event()
+            self.post(event(HEALTH, 0, id=HEALTH_STOPPING), heard.set)
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(STOP_PATIENCE_S):
-                    while self._entries_work():
+                async with asyncio.timeout(QUIET_PATIENCE_S):
+                    await heard.wait()
+                    # An entry may fill instead of ending, and what it bought needs a stop: nobody
+                    # else hears of it once the lines are down.
+                    while self._entries_work() or self._bare():
                         await asyncio.sleep(0.05)
+            for symbol in self._bare():
+                self.talk(f"the session ends, and what it holds of {symbol} has no stop.")
         self._line_ended.set()
         if self._account_task is not None:
             await asyncio.wait([self._account_task], timeout=STOP_PATIENCE_S)
@@ -667,6 +674,14 @@ class _Loop:
         orders = self.running.built.core.orders
         works = (orders["id"] > 0) & (orders["ts_done"] == 0) & (orders["role"] == ROLE_ENTRY)
         return bool(works.any()) and self.plan.mode != "shadow"
+
+    def _bare(self) -> list[str]:
+        """Pairs of which more is held than a resting stop covers."""
+        assert self.running is not None
+        if self.plan.mode == "shadow" or self.failure is not None:
+            return []
+        since = self.running.built.core.symbols["position"]["uncovered_ts"]
+        return [self.running.started.instruments.symbols[i] for i in np.flatnonzero(since)]
 
 
 def _changed(before: InstrumentTable, after: InstrumentTable) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, time
 from decimal import Decimal
@@ -24,7 +24,7 @@ from adapters.runs import make_manifest, table_sink, write_json
 from engine.config import config_hash, make_profile
 from engine.core.state import Core, make_core
 from engine.errors import ConfigError, DataError, MismatchError
-from engine.events import BALANCE, ORDER_ACK, ORDER_PENDING
+from engine.events import BALANCE, ORDER_ACK, ORDER_FILL, ORDER_PENDING, empty
 from engine.flow.advance import make_link
 from engine.flow.driver import World
 from engine.flow.log import LogReader, check_log, recover_log
@@ -292,7 +292,23 @@ def _manifest(folder: Path) -> dict[str, Any] | None:
 
 
 def _batches(folder: Path, torn: bool) -> Iterator[np.ndarray]:
-    yield from LogReader(folder / LOG, tail="stop" if torn else "refuse")
+    reader = LogReader(folder / LOG, tail="stop" if torn else "refuse")
+    yield from without_half_a_fill(reader) if torn else reader
+
+
+def without_half_a_fill(batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """A log that was cut off may end between a fill and its fee: then it has not heard of the fill.
+
+    The venue tells it again, whole; an execution that is half known would be passed over.
+    """
+    held = empty(0)
+    for batch in batches:
+        yield held
+        held = batch
+    n = len(held)
+    while n and held["kind"][n - 1] == ORDER_FILL:
+        n -= 1
+    yield held[:n]
 
 
 # --- what a session left --------------------------------------------------------------------------
