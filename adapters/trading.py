@@ -45,6 +45,7 @@ from engine.events import (
     WHY_KILL,
     WHY_SECOND_WRITER,
     empty,
+    joined,
 )
 from engine.session.loop import NEVER, event, refused_rows, sent_rows
 
@@ -182,7 +183,7 @@ class Trading(Account):
         if self._kill.is_set():
             cancels = np.isin(commands["kind"], (CANCEL, CANCEL_ALL))
             kept = refused_rows(commands[~cancels], now, REJECT_NOT_SENT)
-            return np.concatenate((kept, self._send(commands[cancels], now)))
+            return joined((kept, self._send(commands[cancels], now)))
         if self.condition is not None:
             waits = (commands["role"] == ROLE_ENTRY) & (commands["kind"] != CANCEL)
             if waits.any():
@@ -220,7 +221,7 @@ class Trading(Account):
         self.n_refused += len(done.rows)
         for reason in done.reasons:
             self._say("warning", f"not sent: {reason}")
-        rows = np.concatenate((sent_rows(commands[done.sent], now), done.rows))
+        rows = joined((sent_rows(commands[done.sent], now), done.rows))
         # In the order of the commands, as the core decided them.
         order = np.argsort(np.concatenate((np.flatnonzero(done.sent), np.flatnonzero(~done.sent))))
         return rows[order]

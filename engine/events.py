@@ -7,6 +7,7 @@ to engine/flow/log.py and adapters/parquet/.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -31,6 +32,7 @@ EVENT: Final = np.dtype(
         ("flags", "<i4"),
     ]
 )
+_BYTES: Final = np.dtype((np.void, EVENT.itemsize))
 assert EVENT.itemsize == 64
 
 BUY: Final = 1
@@ -299,6 +301,14 @@ def arrow_schema() -> pa.Schema:
         [pa.field(name, types[EVENT[name].str], nullable=False) for name in EVENT.names or ()],
         metadata=SCHEMA_METADATA,
     )
+
+
+def joined(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """EVENT rows of all `parts`, one after the other, in a new array."""
+    if not parts:
+        return empty(0)
+    # As plain bytes: numpy looks at each field of each part, in Python, when it joins records.
+    return np.concatenate([each.view(_BYTES) for each in parts]).view(EVENT)
 
 
 def empty(n: int) -> np.ndarray:

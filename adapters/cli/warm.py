@@ -164,10 +164,12 @@ def _compile_loop() -> None:
 
     from engine.events import EVENT
     from engine.flow.advance import advance, make_link
+    from engine.flow.held import follow_held, hold
 
     _compile_stages(LOOP)
     core, link = _core(linked=False), make_link(0, 1, 1, 1)
     _compile(advance, core, _venue(), link, np.zeros(1, EVENT), True)
+    _compile(follow_held, hold(core), np.zeros(1, EVENT), 0)
 
 
 def _compile_store() -> None:

@@ -42,6 +42,7 @@ from engine.events import (
     LAST,
     NO_SYMBOL,
     empty,
+    joined,
 )
 from engine.instruments import STATUS_CODES, InstrumentTable, canonical_symbol
 
@@ -612,7 +613,7 @@ class Capture:
         """Number what was said since the last time and give it to the sink, as one array."""
         if not self._waiting:
             return
-        rows = np.concatenate(self._waiting)
+        rows = joined(self._waiting)
         self._waiting.clear()
         assert rows.dtype == EVENT
         rows["seq"] = np.arange(self.seq_next - len(rows), self.seq_next)

@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 
 from adapters.kraken.wire import Message
-from engine.events import EVENT
+from engine.events import joined
 
 SECOND: Final = 1_000_000_000
 
@@ -135,4 +135,4 @@ class Step:
 
     def rows(self) -> np.ndarray:
         """All events as one EVENT array."""
-        return np.concatenate(self.events) if self.events else np.empty(0, EVENT)
+        return joined(self.events)

@@ -37,9 +37,11 @@ from engine.events import (
     REJECT_SHADOW,
     TIMER,
     empty,
+    joined,
 )
 from engine.flow.driver import DATA_FAULTS, FAULT_TEXTS
-from engine.flow.follow import COMMANDS_DUE, CORE_FAULT, ROWS_DUE, follow
+from engine.flow.follow import COMMANDS_DUE, CORE_FAULT, ROWS_DUE
+from engine.flow.held import follow_held, hold
 from engine.flow.journal import command_rows
 from engine.flow.log import LogWriter
 from engine.flow.recorder import COMMANDS_TABLE, Recorder
@@ -119,7 +121,8 @@ class Session:
         self._taken = taken
         self._next_timer = next_on_grid(max(ts_last, began), timer_ns) if ts_last else 0
         self._sync_told = 0
-        self._follow = entry_point(follow, core, np.zeros(1, EVENT), 0)
+        self._held = hold(core)
+        self._follow = entry_point(follow_held, self._held, np.zeros(1, EVENT), 0)
         self._ended = False
 
     # --- what the shell calls ---
@@ -194,7 +197,7 @@ class Session:
         """Step the core; whatever it decides on the way is carried out before it learns more."""
         done = 0
         while done < len(rows):
-            reached, status = self._follow(self.core, rows, done)
+            reached, status = self._follow(self._held, rows, done)
             self._write(rows[done:reached])
             done = reached
             if status == COMMANDS_DUE:
@@ -219,7 +222,7 @@ class Session:
         rows["ts"] = np.maximum.accumulate(np.maximum(rows["ts"], self.ts_last))
         done = 0
         while done < len(rows):
-            reached, status = self._follow(self.core, rows, done)
+            reached, status = self._follow(self._held, rows, done)
             self._write(rows[done:reached])
             done = reached
             if status == ROWS_DUE:
@@ -241,7 +244,7 @@ class Session:
             # Learned at this moment, whatever clock the gateway looked at: rows that were taken with
             # the one that led to these commands are still to come, and may be stamped earlier.
             answers["ts"] = self.ts_last
-            self._step(np.concatenate((told, answers)))
+            self._step(joined((told, answers)))
 
     def _make_durable(self, commands: np.ndarray) -> np.ndarray:
         """Nothing that adds or changes an order leaves before the log that says so is on the disk."""

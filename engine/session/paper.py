@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 
 from engine.errors import InvariantError
-from engine.events import EVENT, empty
+from engine.events import EVENT, empty, joined
 from engine.flow.advance import FAR, IN_FLIGHT
 from engine.flow.follow import next_paper, run_paper, send_paper
 from engine.jit import entry_point
@@ -96,7 +96,7 @@ class PaperGateway:
             "venue_glob": self.venue.glob,
             "venue_symbols": self.venue.symbols,
             "link": self.link,
-            "venue_rest": np.concatenate((self._rest, *self._heard)),
+            "venue_rest": joined((self._rest, *self._heard)),
         }
 
     def restore(self, arrays: dict[str, np.ndarray]) -> None:
@@ -107,7 +107,7 @@ class PaperGateway:
         self._rest, self._heard = arrays["venue_rest"].copy(), []
 
     def _live(self, until: int) -> None:
-        events = np.concatenate((self._rest, *self._heard)) if self._heard else self._rest
+        events = joined((self._rest, *self._heard)) if self._heard else self._rest
         self._heard.clear()
         reached = self._run(self._calls, self.venue, self.link, events, 0, until)
         self._check()

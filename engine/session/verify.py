@@ -17,8 +17,9 @@ import numpy as np
 from engine.clock import utc_text
 from engine.commands import COMMAND, COMMAND_NAMES, ROLE_NAMES, TIF_NAMES, TYPE_NAMES
 from engine.core.state import Core
-from engine.events import EVENT, ORDER_COMMAND
-from engine.flow.follow import COMMANDS_DUE, CORE_FAULT, ROWS_DUE, follow
+from engine.events import EVENT, ORDER_COMMAND, joined
+from engine.flow.follow import COMMANDS_DUE, CORE_FAULT, ROWS_DUE
+from engine.flow.held import follow_held, hold
 from engine.flow.journal import RECORDS, commands_of
 from engine.flow.recorder import COMMANDS_TABLE, Recorder
 from engine.jit import entry_point
@@ -132,7 +133,8 @@ class _Walk:
         self._taken, self._commanded = taken, commanded
         self._decided = _NONE
         self._open = np.zeros(0, EVENT)  # records of a command that is not whole yet
-        self._follow = entry_point(follow, core, np.zeros(1, EVENT), 0)
+        self._held = hold(core)
+        self._follow = entry_point(follow_held, self._held, np.zeros(1, EVENT), 0)
 
     def take(self, rows: np.ndarray) -> None:
         is_command = rows["kind"] == ORDER_COMMAND
@@ -153,7 +155,7 @@ class _Walk:
         done = 0
         while done < len(rows):
             first = done
-            done, status = self._follow(self._core, rows, done)
+            done, status = self._follow(self._held, rows, done)
             self._taken(rows[first:done])
             if n := int(glob["n_commands"]):
                 commands = self._core.commands[:n].copy()
@@ -167,7 +169,7 @@ class _Walk:
 
     def _compare(self, rows: np.ndarray) -> None:
         """Records of commands: the core must have decided the same, in the same order."""
-        rows = np.concatenate((self._open, rows))
+        rows = joined((self._open, rows))
         n = len(rows) // RECORDS
         recorded = commands_of(rows[: n * RECORDS])
         self._open = rows[n * RECORDS :].copy()
