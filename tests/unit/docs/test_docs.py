@@ -11,6 +11,8 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from adapters.cli.main import app
+from adapters.cli.reference import exit_codes
+from engine.alerts import ALERTS, CRIT
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -113,6 +115,16 @@ def test_the_index_names_every_page() -> None:
     named = {(index.parent / each).resolve() for each in links(index.read_text(encoding="utf-8"))}
 
     assert {page for page in PAGES if page.parent != ROOT and page != index} <= named
+
+
+def test_the_runbook_knows_every_critical_alert_and_every_exit_code() -> None:
+    """Whoever is woken finds the code that woke them; a code that no longer exists is not there."""
+    page = (ROOT / "docs" / "runbook.md").read_text(encoding="utf-8")
+    rows = [line.strip("| ").split(" | ")[0] for line in page.splitlines() if line.startswith("| ")]
+    told = {row.strip("`") for row in rows if row.startswith("`") and row.isupper()}
+
+    assert {each.code for each in ALERTS.values() if each.severity == CRIT} == told
+    assert {str(code) for code in exit_codes()} <= set(rows)
 
 
 # ---- each of these can fail ----
