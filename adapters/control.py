@@ -294,7 +294,8 @@ def ask(folder: Path, request: Mapping[str, Any], timeout_s: float = 10.0) -> di
         except (FileNotFoundError, ConnectionRefusedError):
             raise NoSessionError(
                 f"no session of the account {folder.name} runs here.",
-                "`kapitaalbot ops kill` works without one.",
+                "Another account or mode? --profile, --account and --mode say which. "
+                "`kapitaalbot ops kill` works without a session.",
             ) from None
         except TimeoutError:
             raise NoSessionError(
