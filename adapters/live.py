@@ -401,7 +401,14 @@ def _take_up(
     """Give a fresh core what the core of the session before remembered."""
     if plan.previous is None:
         return None
-    left = last_state(plan.previous)
+    try:
+        left = last_state(plan.previous)
+    except DataError as error:
+        raise DataError(
+            f"the core of {plan.previous.name} cannot be taken up: {error.message}",
+            "With positions or orders open, stop them with the program that opened them; then start "
+            f"anew: --fresh. ({error.hint})",
+        ) from error
     before = left.built.started.instruments
     if before.to_json() != instruments.to_json():
         raise DataError(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
@@ -59,7 +60,6 @@ def prepare_trading(
     lease: Lease,
     say: Say,
     patience: Patience | None = None,
-    seed: float = 0.5,
     condition: Condition | None = None,
 ) -> Prepare:
     """What `run_session` needs to trade: keys are read here and nowhere earlier.
@@ -99,9 +99,7 @@ def prepare_trading(
             quarantine=int(live.quarantine),
             every=int(live.reconcile_every),
         )
-        return lambda running: Trading(
-            running, ready, lease, rest, names, times, say, seed, condition
-        )
+        return lambda running: Trading(running, ready, lease, rest, names, times, say, condition)
 
     return prepare
 
@@ -120,7 +118,6 @@ class Trading(Account):
         names: Names,
         patience: Patience,
         say: Say,
-        seed: float,
         condition: Condition | None = None,
     ) -> None:
         self.gateway = self
@@ -132,7 +129,7 @@ class Trading(Account):
         known_to = int(core.glob[0]["last_order_id"]) if running.left is not None else 0
         self.session = PrivateSession(
             instruments,
-            lambda: seed,
+            random.Random(ready.plan.seed).random,  # jitter of reconnects
             quote=ready.plan.profile.run.quote,
             limits=ready.plan.limits,
         )
