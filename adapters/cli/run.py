@@ -151,15 +151,21 @@ def list_(runs: RunsFolder = RUNS, as_json: JsonFlag = False) -> None:
     Example: kapitaalbot run ls
     """
     from engine.clock import utc_text
-    from engine.reports.manifest import list_runs
+    from engine.reports.manifest import list_runs, list_unended
     from engine.reports.summary import amount
 
-    found = list_runs(runs)
+    found, unended = list_runs(runs), list_unended(runs)
     if as_json:
-        write_json("run.ls", {"runs": [run_facts(*each) for each in found]})
+        names = [str(each) for each in unended]
+        write_json("run.ls", {"runs": [run_facts(*each) for each in found], "unended": names})
+        return
+    if unended:
+        say(f"running still, or died: {', '.join(each.name for each in unended)}")
+        say("  next: `kapitaalbot ops status`; of one that died, `kapitaalbot run finish RUN`.")
+    if not found and not unended:
+        say(f"no runs under {runs}. Make one: kapitaalbot run replay configs/sample.toml")
         return
     if not found:
-        say(f"no runs under {runs}. Make one: kapitaalbot run replay configs/sample.toml")
         return
     write_table(
         ("run", "started", "events", "fills", "profit", "digest"),

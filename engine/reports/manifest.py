@@ -57,6 +57,19 @@ def list_runs(runs: Path) -> list[tuple[Path, dict[str, Any]]]:
     return sorted(found, key=lambda run: (int(run[1].get("started", 0)), run[0].name))
 
 
+def list_unended(runs: Path) -> list[Path]:
+    """Folders of sessions without a manifest: they run still, or died."""
+    if not runs.is_dir():
+        return []
+    return sorted(
+        each
+        for each in runs.iterdir()
+        if not each.is_symlink()
+        and (each / "session.json").is_file()
+        and not (each / MANIFEST_NAME).is_file()
+    )
+
+
 def find_run(name: Path | str, runs: Path | str = "runs") -> Path:
     """The folder that `name` means: a run folder, the id of one under `runs`, or `latest`.
 

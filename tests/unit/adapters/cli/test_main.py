@@ -253,3 +253,14 @@ def test_every_command_has_an_example_that_parses():
             command.make_context(verb, list(example[3:]), resilient_parsing=False)
             found += 1
     assert found >= 14
+
+
+def test_a_session_that_has_not_ended_is_listed_with_what_to_do(tmp_path, capsys):
+    (tmp_path / "died").mkdir()
+    (tmp_path / "died" / "session.json").write_text("{}")
+
+    assert 0 == main(["run", "ls", "--runs", str(tmp_path)])
+
+    said = capsys.readouterr().err
+    assert "died: died" in said
+    assert "run finish RUN" in said
