@@ -4,7 +4,8 @@
 to hftbacktest's own compiled quoting loop on its faster depth. Figures drift from machine to
 machine; the ratios are what to quote. Then: memory against the length of the capture, start-up, the
 cost of deciding (decisions.py; `... decisions` for that alone), the Brier score of the expected fills
-(fills.py; `... fills`) and Kraken's frames (frames.py; `python -m tests.bench frames` for those alone).
+(fills.py; `... fills`), Kraken's frames (frames.py; `python -m tests.bench frames` for those alone) and a live
+session from frame to order (session.py; `... session [SECONDS] [RATE]`).
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from tests.bench.decisions import decisions_table
 from tests.bench.fills import fills_table
 from tests.bench.frames import frames_table
 from tests.bench.peer import Setup, make_stream, run_hftbacktest, run_ours
+from tests.bench.session import session_table
 from tests.support.worlds import make_world
 
 INSTRUMENTS = InstrumentTable([Instrument("AAA/USD", Decimal("0.1"), Decimal("0.001"), 1, 3)])
@@ -206,6 +208,9 @@ def main() -> None:
     if sys.argv[1:2] == ["frames"]:
         frames_table(*map(int, sys.argv[2:]))
         return
+    if sys.argv[1:2] == ["session"]:
+        print(session_table(*map(float, sys.argv[2:4])))
+        return
     if sys.argv[1:2] == ["fills"]:
         print(fills_table(*map(int, sys.argv[2:3])))
         return
@@ -220,6 +225,7 @@ def main() -> None:
     print(decisions_table(1_200, rounds))
     print(fills_table(3_600, (7,)))
     frames_table(rounds=rounds)
+    print(session_table(30))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,419 @@
+"""How long does a session take from a frame to an order? A whole one, over loopback sockets.
+
+`python -m tests.bench.session [SECONDS] [RATE] [MODE]`: the local venue, in a process of its own,
+generates a market of about so many messages a second and takes the orders; the session is what
+`kapitaalbot run live` (or paper, shadow) runs, with log, sync, tables, status and all. The core has
+seen too little of the market to trade, so the bench puts an order or a cancel in the place of its
+commands with every fiftieth frame. Stamps are taken from outside, by wrapped methods, and their cost is in
+the figures. Session and venue share the machine's cores with whoever else is there: the load is
+printed, and what the kernel says the thread waited for a processor is shown apart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import resource
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from websockets.asyncio.client import ClientConnection
+
+from adapters.attending import Attending
+from adapters.kraken.live import Hub
+from adapters.kraken.public import Line
+from adapters.live import Running
+from adapters.local_venue.keys import DEMO_KEY, DEMO_SECRET
+from adapters.operate import operate
+from adapters.start import plan_session
+from engine.commands import ADD, CANCEL, GTC, LIMIT, ROLE_PROTECTION
+from engine.events import BOOK_LEVEL, BUY, LAST, MESSAGE_END, TRADE
+from engine.flow.follow import COMMANDS_DUE, FOLLOWED
+from engine.flow.log import LogWriter
+from engine.research.synthetic.config import DEFAULT_SYMBOLS
+from engine.session.loop import Session
+from tests.support.worlds import EAGER
+
+N_SYMBOLS: Final = 9
+PER_INTENSITY: Final = 58.0  # messages a second of nine pairs, at depth 100
+EVERY: Final = 50  # frames from one order of ours to the next
+RESTING: Final = 60  # orders of ours at the venue, before the oldest is withdrawn
+DEPTH: Final = 100
+PROBE_S: Final = 0.005
+WARM_S: Final = 10.0  # connecting, snapshots, first evaluations: not the question
+QUANTILES: Final = (0.5, 0.99, 0.999)
+FRAME_KINDS: Final = np.isin(np.arange(256), (BOOK_LEVEL, MESSAGE_END, TRADE))
+
+
+def symbols() -> tuple[Any, ...]:
+    """The generator's three pairs, three times."""
+    found = []
+    for i in range(N_SYMBOLS):
+        spec = DEFAULT_SYMBOLS[i % len(DEFAULT_SYMBOLS)]
+        symbol = spec.instrument.symbol if i < len(DEFAULT_SYMBOLS) else f"A{i}/USD"
+        found.append(replace(spec, instrument=replace(spec.instrument, symbol=symbol)))
+    return tuple(found)
+
+
+# --- the venue, in a process of its own ---------------------------------------------------------
+
+
+async def serve_market(rate: float) -> None:
+    """Serve until killed; prints the first of its ports."""
+    from decimal import Decimal
+
+    from adapters.local_venue import VenueOptions, generated, serve
+
+    start = time.time_ns() + 1_500_000_000  # the opening books take about so long to make
+    source = generated(
+        7, symbols=symbols(), intensity=rate / PER_INTENSITY, level3=False, start_ts=start
+    )
+    source.peek()
+    options = VenueOptions(
+        rate_limits=False,
+        balances={"USD": Decimal(1_000_000)},
+        balance_other=Decimal(0),
+    )
+    port = four_free_ports()
+    ports = (port, port + 1, port + 2, port + 3)
+    async with serve(source, options=options, record=False, ports=ports):
+        print(port, flush=True)
+        await asyncio.Event().wait()
+
+
+def four_free_ports() -> int:
+    """The first of four ports in a row that nobody listens on; a session asks for them so."""
+    for first in range(18_600, 20_000, 4):
+        with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
+            for port in range(first, first + 4):
+                stack.enter_context(socket.create_server(("127.0.0.1", port)))
+            return first
+    raise OSError("no four ports in a row are free")
+
+
+@contextmanager
+def venue_process(rate: float) -> Any:
+    """The first port of a venue, and how much processor it has used (a callable, s)."""
+    arguments = [sys.executable, "-m", "tests.bench.session", "venue", str(rate)]
+    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        yield int(process.stdout.readline()), lambda: processor_of(process.pid)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def processor_of(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+# --- stamps, from outside -----------------------------------------------------------------------
+
+
+class Stamps(Attending):
+    """What one session took. All ns; each list holds arrays or numbers, read after the end."""
+
+    def __init__(self) -> None:
+        self.done: list[tuple[int, int]] = []  # frame received to core done; of it waiting
+        self.logged: list[int] = []  # ... to log appended
+        self.wire: list[np.ndarray] = []  # the venue's stamp to frame received
+        self.written: list[tuple[int, int]] = []  # frame to order bytes written; of it waiting
+        self.synced: list[int] = []  # of that, the log's way to the disk
+        self.late: list[tuple[int, int]] = []  # loop: how late, of it waiting for a processor
+        self.n_frames = 0
+        self.began = 0
+        self._waited: dict[int, int] = {}  # stamp of a frame: waited for a processor until then
+        self._due: dict[
+            int, tuple[int, int]
+        ] = {}  # bytes of an order: its cause, waited until then
+        self._cause = (0, 0)
+        self._carrying = False
+        self._rows = np.zeros(0)
+
+    @property
+    def counts(self) -> bool:
+        return self.began > 0 and time.perf_counter_ns() - self.began > WARM_S * 1e9
+
+    def begin(self, running: Running) -> None:
+        self.began = time.perf_counter_ns()
+        self._queue = os.open("/proc/thread-self/schedstat", os.O_RDONLY)
+        self._probing = asyncio.get_running_loop().create_task(self._probe())
+        session, orders = running.session, Orders(running)
+        assert session is not None
+        follow = session._follow
+
+        def followed(core: Any, rows: np.ndarray, first: int) -> Any:
+            reached, status = follow(core, rows, first)
+            now, waited = time.time_ns(), self.waited()
+            part = rows[first:reached]
+            ends = part[(part["flags"] & LAST > 0) & FRAME_KINDS[part["kind"]]]
+            for ts in ends["ts"].tolist():
+                before = self._waited.pop(ts, 0)
+                if before and self.counts:
+                    self.done.append((now - ts, waited - before))
+                    self._cause = (ts, before)
+            if self.counts:
+                told = ends[ends["ts_venue"] > 0]
+                self.wire.append(told["ts"] - told["ts_venue"])
+                self._rows = ends["ts"].copy()
+                due = self.n_frames >= (orders.n + 1) * EVERY
+                if due and not self._carrying and status == FOLLOWED and len(ends):
+                    orders.next()
+                    return reached, COMMANDS_DUE
+            return reached, status
+
+        session._follow = followed
+
+    def waited(self) -> int:
+        """How long this thread was ready and had no processor, ns."""
+        return int(os.pread(self._queue, 64, 0).split()[1])
+
+    async def _probe(self) -> None:
+        """How late the loop is, and how long its thread stood in the kernel's queue meanwhile."""
+        clock = time.perf_counter_ns
+        while True:
+            due, before = clock() + int(PROBE_S * 1e9), self.waited()
+            await asyncio.sleep(PROBE_S)
+            late = clock() - due
+            if self.counts:
+                self.late.append((late, min(late, self.waited() - before)))
+
+    @contextmanager
+    def installed(self, private: str) -> Any:
+        """Wrap what is wrapped in classes, for as long as the block lasts."""
+        restore: list[tuple[Any, str, Any]] = []
+
+        def wrap(owner: Any, name: str, make: Callable[[Any], Any]) -> None:
+            before = getattr(owner, name)
+            restore.append((owner, name, before))
+            setattr(owner, name, make(before))
+
+        def append(before: Any) -> Any:
+            def appended(log: LogWriter, rows: np.ndarray) -> int:
+                found: int = before(log, rows)
+                if len(self._rows):
+                    self.logged += (time.time_ns() - self._rows).tolist()
+                    self._rows = self._rows[:0]
+                return found
+
+            return appended
+
+        def sync(before: Any) -> Any:
+            def synced(log: LogWriter) -> None:
+                began = time.perf_counter_ns()
+                before(log)
+                if self.counts and self._carrying:
+                    self.synced.append(time.perf_counter_ns() - began)
+
+            return synced
+
+        def carry(before: Any) -> Any:
+            def carried(session: Session) -> None:
+                self._carrying = True
+                try:
+                    before(session)
+                finally:
+                    self._carrying = False
+
+            return carried
+
+        def send(before: Any) -> Any:
+            def sent(line: Line, frames: list[bytes]) -> None:
+                if self._carrying and line.url == private and self.counts:
+                    self._due.update({id(each): self._cause for each in frames})
+                before(line, frames)
+
+            return sent
+
+        def write(before: Any) -> Any:
+            async def written(line: ClientConnection, frame: Any, text: bool | None = None) -> None:
+                ts, waited = self._due.pop(id(frame), (0, 0))
+                await before(line, frame, text=text)
+                if ts:
+                    self.written.append((time.time_ns() - ts, self.waited() - waited))
+
+            return written
+
+        def heard(before: Any) -> Any:
+            def counted(hub: Any, conn: int, frame: bytes, ts: int) -> None:
+                if self.began:
+                    self.n_frames += self.counts
+                    self._waited[ts] = self.waited()
+                before(hub, conn, frame, ts)
+
+            return counted
+
+        wrap(LogWriter, "append", append)
+        wrap(LogWriter, "sync", sync)
+        wrap(Session, "_carry", carry)
+        wrap(Line, "send", send)
+        wrap(ClientConnection, "send", write)
+        wrap(Hub, "heard", heard)
+        try:
+            yield
+        finally:
+            for owner, name, before in restore:
+                setattr(owner, name, before)
+
+
+class Orders:
+    """Orders that the bench puts where the core's own stand: far from the market, then withdrawn.
+
+    Their ids are none of the core's, so that it leaves what comes of them alone.
+    """
+
+    def __init__(self, running: Running) -> None:
+        self.n = 0
+        self._core = running.built.core
+        self._instruments = running.started.instruments
+        self._first = self._id = int(self._core.glob[0]["last_order_id"]) + 10**12
+
+    def next(self) -> None:
+        """Decide the next: an order, or the end of the oldest of them."""
+        core = self._core
+        self.n += 1
+        command = core.commands[0]
+        command["ts"] = core.glob[0]["now"]
+        if self.n % 2 == 0 and self._id - self._first > RESTING:
+            command["kind"], command["id"], self._first = CANCEL, self._first, self._first + 1
+        else:
+            pair = self._instruments[self._id % len(self._instruments)]
+            command["kind"], command["id"], self._id = ADD, self._id, self._id + 1
+            command["side"], command["type"], command["tif"] = BUY, LIMIT, GTC
+            command["role"], command["post_only"] = ROLE_PROTECTION, 1
+            command["qty"] = 2 * pair.lots(pair.qty_min)
+        sym = int(command["id"]) % len(self._instruments)
+        command["sym"], command["price"] = sym, int(core.symbols[sym]["bid"]) * 9 // 10
+        core.glob[0]["n_commands"] = 1
+
+
+# --- one run ------------------------------------------------------------------------------------
+
+
+def measure(seconds: float, rate: float, mode: str) -> dict[str, Any]:
+    """Run a session for so long (after its first ten seconds); figures in microseconds."""
+    stamps = Stamps()
+    with tempfile.TemporaryDirectory() as folder, venue_process(rate) as (port, venue_cpu):
+        given = {
+            **EAGER,
+            "run": {"out": f"{folder}/runs", "name": "bench", "cash": 1_000_000},
+            "live": {
+                "symbols": [each.instrument.symbol for each in symbols()],
+                "endpoint": "local",
+                "local_port": port,
+                "state": f"{folder}/state",
+                "depth": DEPTH,
+                "tier": "pro",
+                "allow_orders": True,
+                "snapshot_every": f"{max(10, int(seconds) // 3)}s",
+            },
+        }
+        os.environ |= {"KAPITAALBOT_KRAKEN_KEY": DEMO_KEY, "KAPITAALBOT_KRAKEN_SECRET": DEMO_SECRET}
+        flag = {"KAPITAALBOT_LIVE": "local"} if mode == "live" else {}
+        ready = plan_session(None, mode, given, {**os.environ, **flag}, fresh=True)
+        own = -_own_cpu()
+        load = os.getloadavg()[0]
+        began = time.perf_counter()
+        with stamps.installed(ready.addresses.private):
+            ran = operate(
+                ready,
+                stop=lambda _: None,
+                for_s=seconds + WARM_S,
+                lines=False,
+                more=(stamps,),
+            )
+        spent = time.perf_counter() - began
+        venue, own = venue_cpu(), own + _own_cpu()
+        rows = ran.manifest["rows"]
+    late, done, written = map(_pairs, (stamps.late, stamps.done, stamps.written))
+    worst = late[np.argmax(late[:, 0])]
+    wire = _joined(stamps.wire)
+    return {
+        "mode": mode,
+        "seconds": seconds,
+        "messages_per_s": round(stamps.n_frames / seconds),
+        "commands": rows.get("commands", 0),
+        "fills": rows.get("fills", 0),
+        "venue stamp to frame received": _quantiles(wire - wire.min() if len(wire) else wire),
+        "frame received to core done": _quantiles(done[:, 0]),
+        "  less waiting for a processor": _quantiles(done[:, 0] - done[:, 1]),
+        "frame received to log appended": _quantiles(np.array(stamps.logged)),
+        "frame received to order bytes written": _quantiles(written[:, 0]),
+        "  less waiting for a processor ": _quantiles(written[:, 0] - written[:, 1]),
+        "  of it the log to the disk": _quantiles(np.array(stamps.synced)),
+        "loop late": _quantiles(late[:, 0]),
+        "  less waiting for a processor  ": _quantiles(late[:, 0] - late[:, 1]),
+        "stall_ms": round(worst[0] / 1e6, 1),
+        "stall_waiting_ms": round(worst[1] / 1e6, 1),
+        "stalls_over_20ms": int((late[:, 0] > 20_000_000).sum()),
+        "own_stalls_over_20ms": int((late[:, 0] - late[:, 1] > 20_000_000).sum()),
+        "session_cores": round(own / spent, 2),
+        "venue_cores": round(venue / spent, 2),
+        "load_before": round(load, 1),
+        "load_after": round(os.getloadavg()[0], 1),
+        "cores": os.cpu_count(),
+    }
+
+
+def _own_cpu() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+def _joined(parts: list[np.ndarray]) -> np.ndarray:
+    return np.concatenate(parts) if parts else np.zeros(0, np.int64)
+
+
+def _pairs(found: list[tuple[int, int]]) -> np.ndarray:
+    return np.array(found or np.zeros((1, 2)), np.int64)
+
+
+def _quantiles(ns: np.ndarray) -> list[float]:
+    """p50, p99, p99.9, largest, in microseconds; and of how many."""
+    if not len(ns):
+        return []
+    return [
+        *(round(float(each) / 1e3, 1) for each in (*np.quantile(ns, QUANTILES), ns.max())),
+        len(ns),
+    ]
+
+
+def session_table(seconds: float = 60, rate: float = 2000, mode: str = "live") -> str:
+    """The figures of one run, for people."""
+    found = measure(seconds, rate, mode)
+    lines = [
+        f"\na {mode} session, {found['messages_per_s']:,} messages a second of {N_SYMBOLS} pairs for "
+        f"{seconds:g} s; microseconds",
+        f"{'':45}{'p50':>10}{'p99':>10}{'p99.9':>10}{'largest':>11}{'of':>11}",
+    ]
+    for name, value in found.items():
+        if isinstance(value, list) and value:
+            texts = "".join(f"{each:10,.0f}" for each in value[:3])
+            lines.append(f"{name:45}{texts}{value[3]:11,.0f}{value[4]:11,}")
+    plain = {name: value for name, value in found.items() if not isinstance(value, list)}
+    lines += ["  " + ", ".join(f"{name} {value}" for name, value in plain.items())]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    if sys.argv[1:2] == ["venue"]:
+        asyncio.run(serve_market(float(sys.argv[2])))
+        return
+    numbers = [float(each) for each in sys.argv[1:3]]
+    print(session_table(*numbers, *sys.argv[3:4]))
+
+
+if __name__ == "__main__":
+    main()
