@@ -377,7 +377,7 @@ def _joined(parts: list[np.ndarray]) -> np.ndarray:
 
 
 def _pairs(found: list[tuple[int, int]]) -> np.ndarray:
-    return np.array(found or np.zeros((1, 2)), np.int64)
+    return np.array(found, np.int64).reshape(-1, 2)
 
 
 def _quantiles(ns: np.ndarray) -> list[float]:
