@@ -249,6 +249,12 @@ class Core:
             client.account.feed(events)
             client.settle()
 
+    def cross(self, symbol: str) -> None:
+        """Tell every reader of a pair's book of a bid above the best ask; the checksum is right."""
+        sym = self.sym_of(symbol)
+        for topic in [each for each in self._topics if (each.channel, each.sym) == ("book", sym)]:
+            self._tell(self.market.crossed(topic, self.now))
+
     def announce(self, upcoming: str) -> None:
         """Send the status to every connection, with an upcoming maintenance or without."""
         for conn in list(self.connections.values()):
@@ -400,6 +406,15 @@ class Core:
                 refusal.symbol,
             )
             self.say(conn, text)
+
+    def turn_away(self, conn_id: int, frame: str | bytes, text: str) -> None:
+        """Answer a request with an error and do nothing else."""
+        conn, request = self.connections.get(conn_id), public.parse(frame)
+        if conn is not None and request is not None:
+            self.say(
+                conn,
+                encode.failure(request.method, request.req_id, text, self.shown, self.shown),
+            )
 
     def _act(self, conn: Connection, request: Request) -> None:
         method = request.method

@@ -2,8 +2,9 @@
 
 Some faults strike frames as they pass: drop, delay, duplicate, reorder, truncate, garble, checksum.
 Others happen at a time: close, refuse, stall, expire_tokens, clock_step, system, pair_status,
-announce. Times are market seconds since the venue began, so that a script and a seed give the same
-faults at any speed. Everything done stands in `done`. Left out: sockets (server.py).
+announce. Requests are struck on their way in: reject, hold. Times are market seconds since the venue
+began, so that a script and a seed give the same faults at any speed. Everything done stands in
+`done`. Left out: sockets (server.py).
 """
 
 from __future__ import annotations
@@ -27,18 +28,20 @@ if TYPE_CHECKING:
 Kind = Literal[
     "drop", "delay", "duplicate", "reorder", "truncate", "garble", "checksum", "close", "abort",
     "refuse", "stall", "lose_reply", "html", "error", "expire_tokens", "clock_step", "system",
-    "pair_status", "announce",
+    "pair_status", "announce", "reject", "hold", "cross",
 ]  # fmt: skip
 ON_FRAMES: Final = frozenset(
     ("drop", "delay", "duplicate", "reorder", "truncate", "garble", "checksum")
 )
 ON_EITHER: Final = frozenset(("close", "abort"))  # at a time, or when a frame matches
 ON_REST: Final = frozenset(("lose_reply", "html", "error"))
+ON_REQUESTS: Final = frozenset(("reject", "hold"))  # of a WebSocket client
 SYSTEMS: Final = ("online", "cancel_only", "post_only", "maintenance")
 _CHANNEL: Final = re.compile(r'"channel":"(\w+)"')
 _METHOD: Final = re.compile(r'"method":"(\w+)"')
 _SYMBOL: Final = re.compile(r'"symbol":"([^"]+)"')
 _CHECKSUM: Final = re.compile(r'"checksum":(\d+)')
+_SEQUENCE: Final = re.compile(r'"sequence":(\d+)')
 HTML: Final = b"<html><head><title>520: unknown error</title></head><body>520</body></html>"
 
 
@@ -50,9 +53,12 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         also the name of a REST call)
     kind_of : snapshot or update
     skip, count : let so many matching frames pass first; strike so many, 0 is all
-    probability : of striking a matching frame
+    probability : of striking a matching frame; contains : a text that stands in it
+    renumber : of drop and reorder: later frames of the channel close the gap in `sequence`, as if
+        the venue itself had never said it, or said it later
+    until : of reorder: leave right after a frame that holds this text, in place of `behind`
     ms : of delay; step of the clock, negative is back; behind : frames that overtake, of reorder
-    code, reason : of close; to : new state, of system and pair_status; text : of error
+    code, reason : of close; to : new state, of system and pair_status; text : of error, reject
     acts : does a REST call that gets html or error act all the same
     """
 
@@ -67,6 +73,9 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     skip: int = 0
     count: int = 0
     probability: float = 1.0
+    contains: str = ""
+    renumber: bool = False
+    until: str = ""
     ms: float = 0.0
     behind: int = 1
     code: int = 1001
@@ -79,8 +88,11 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     def timed(self) -> bool:
         """Does it happen at a time, whatever passes?"""
         if self.kind in ON_EITHER:
-            return not (self.channel or self.method or self.symbol or self.kind_of or self.skip)
-        return self.kind not in ON_FRAMES and self.kind not in ON_REST
+            return not (
+                self.channel or self.method or self.symbol or self.kind_of or self.skip
+                or self.contains
+            )  # fmt: skip
+        return self.kind not in ON_FRAMES | ON_REST | ON_REQUESTS
 
 
 class Script(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -140,7 +152,9 @@ class _Lane:
     def __init__(self) -> None:
         self.blocked_until = 0
         self.waiting: list[Parcel] = []
-        self.overtaken: list[tuple[int, Parcel]] = []  # frames to go first, then this one
+        # Frames to go first or a text to wait for, then this one.
+        self.overtaken: list[tuple[int, str, Parcel]] = []
+        self.numbers: dict[str, int] = {}  # channel: newest sequence, where frames are renumbered
 
 
 class Faults:
@@ -160,11 +174,33 @@ class Faults:
         """Schedule what happens at a time."""
         self._core, self._start = core, core.now
         for fault in self.script.fault:
-            at = self._start + int(fault.at * NS_PER_S)
-            if fault.timed and fault.kind not in ("refuse", "stall"):
-                core.later(at, lambda fault=fault: self._happen(fault))  # type: ignore[misc]
-            elif fault.kind == "stall":  # wake up when it ends
-                core.later(at + int(fault.lasts * NS_PER_S), lambda: None)
+            self._schedule(fault)
+
+    def _schedule(self, fault: Fault) -> None:
+        assert self._core is not None
+        at = self._start + int(fault.at * NS_PER_S)
+        if fault.timed and fault.kind not in ("refuse", "stall"):
+            self._core.later(at, lambda: self._happen(fault))
+        elif fault.kind == "stall":  # wake up when it ends
+            self._core.later(at + int(fault.lasts * NS_PER_S), lambda: None)
+
+    def add(self, fault: Fault) -> None:
+        """One more from now on, `at` counted from now. In the venue's own thread."""
+        assert self._core is not None
+        since = (self._core.now - self._start) / NS_PER_S
+        fault = msgspec.structs.replace(fault, at=since + fault.at)
+        self.script.fault.append(fault)
+        self._seen.append(0)
+        self._struck.append(0)
+        self._schedule(fault)
+
+    def heal(self) -> None:
+        """Nothing more happens; what waits, leaves. In the venue's own thread."""
+        self.script.fault.clear()
+        self._seen.clear()
+        self._struck.clear()
+        for lane in self._lanes.values():
+            lane.blocked_until = 0
 
     # ---- what happens at a time ----
 
@@ -180,6 +216,8 @@ class Faults:
             core.set_system(fault.to)
         elif fault.kind == "pair_status":
             core.set_pair_status(fault.symbol, fault.to)
+        elif fault.kind == "cross":
+            core.cross(fault.symbol)
         elif fault.kind == "announce":
             core.announce(_maintenance(core.now, fault))
         else:
@@ -200,6 +238,21 @@ class Faults:
                 self._note("refuse", 0, endpoint, "")
                 return True
         return False
+
+    def request(self, endpoint: str, frame: str | bytes, now: int) -> Fault | None:
+        """What befalls a request of a WebSocket client, if anything."""
+        text = frame if isinstance(frame, str) else frame.decode(errors="replace")
+        for i, fault in enumerate(self.script.fault):
+            if fault.kind not in ON_REQUESTS or fault.endpoint not in ("", endpoint):
+                continue
+            method = _METHOD.search(text)
+            mine = not fault.method or (method is not None and method[1] == fault.method)
+            if not mine or fault.contains not in text or not self._active(fault, now):
+                continue
+            if self._strikes(i, fault):
+                self._note(fault.kind, 0, endpoint, text)
+                return fault
+        return None
 
     def rest(self, call: str, now: int) -> Fault | None:
         """What befalls a REST call of this name, if anything."""
@@ -244,13 +297,17 @@ class Faults:
             if mine and self._active(fault, now):
                 end = self._start + int((fault.at + fault.lasts) * NS_PER_S)
                 lane.blocked_until = max(lane.blocked_until, end)
+        parcel = _numbered(lane, parcel)
         if lane.waiting or lane.blocked_until > now:
             lane.waiting.append(parcel)
             return []
         parcels = [parcel]
-        overtaken = [(n - 1, each) for n, each in lane.overtaken]
-        parcels += [each for n, each in overtaken if n <= 0]
-        lane.overtaken = [(n, each) for n, each in overtaken if n > 0]
+        overtaken, lane.overtaken = lane.overtaken, []
+        for n, until, each in overtaken:
+            if until in parcel.text if until else n <= 1:
+                parcels.append(_numbered(lane, each))
+            else:
+                lane.overtaken.append((n - 1, until, each))
         return parcels
 
     def _strike(self, out: Out, now: int) -> list[Parcel]:
@@ -258,12 +315,14 @@ class Faults:
         assert self._core is not None
         plain = Parcel(out.conn, out.text)
         for i, fault in enumerate(self.script.fault):
-            if fault.timed or fault.kind in ON_REST or not self._active(fault, now):
+            if fault.timed or fault.kind in ON_REST | ON_REQUESTS or not self._active(fault, now):
                 continue
             if not _matches(fault, out) or not self._strikes(i, fault):
                 continue
             self._note(fault.kind, out.conn, out.endpoint, out.text)
             lane = self._lanes.setdefault(out.conn, _Lane())
+            if fault.renumber:
+                _renumber(lane, out.text)
             if fault.kind == "drop":
                 return []
             if fault.kind == "duplicate":
@@ -274,7 +333,7 @@ class Faults:
                 self._core.later(lane.blocked_until, lambda: None)
                 return [plain]
             if fault.kind == "reorder":
-                lane.overtaken.append((fault.behind, plain))
+                lane.overtaken.append((fault.behind, fault.until, plain))
                 return []
             if fault.kind in ON_EITHER:
                 code = 1006 if fault.kind == "abort" else fault.code
@@ -320,10 +379,29 @@ def _matches(fault: Fault, out: Out) -> bool:
             return False
     if fault.kind_of and f'"type":"{fault.kind_of}"' not in out.text[:60]:
         return False
+    if fault.contains not in out.text:
+        return False
     if fault.symbol:
         found = _SYMBOL.search(out.text)
         return bool(found) and found[1] == fault.symbol  # type: ignore[index]
     return True
+
+
+def _renumber(lane: _Lane, text: str) -> None:
+    """From this frame on its channel is numbered here; the frame itself has no number yet."""
+    channel, found = _CHANNEL.search(text), _SEQUENCE.search(text)
+    if channel and found:
+        lane.numbers.setdefault(channel[1], int(found[1]) - 1)
+
+
+def _numbered(lane: _Lane, parcel: Parcel) -> Parcel:
+    if not lane.numbers or not parcel.text.startswith('{"channel"'):
+        return parcel
+    channel = _CHANNEL.search(parcel.text)
+    if channel is None or channel[1] not in lane.numbers:
+        return parcel
+    n = lane.numbers[channel[1]] = lane.numbers[channel[1]] + 1
+    return parcel._replace(text=_SEQUENCE.sub(f'"sequence":{n}', parcel.text))
 
 
 def _maintenance(now: int, fault: Fault) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
+from copy import deepcopy
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Final, NamedTuple
@@ -15,7 +16,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from adapters.local_venue import encode
-from adapters.local_venue.books import Level, LevelBook, Order3, OrderBook3
+from adapters.local_venue.books import Level, LevelBook, Order3, OrderBook3, price_of
 from adapters.local_venue.encode import Candle, Form, Print, Ticker
 from adapters.local_venue.options import OHLC_INTERVALS, TRADES_SNAPSHOT
 from adapters.local_venue.source import Row
@@ -322,6 +323,16 @@ class Market:
         return self._book_changed(pair, pair.book.replacement(levels), ts)
 
     # ---- what the venue itself decides ----
+
+    def crossed(self, topic: Topic, now: int) -> Said:
+        """A book message whose best bid is above the best ask; its checksum is that of such a book."""
+        pair = self.pairs[topic.sym]
+        book = deepcopy(pair.book)
+        level = (0, price_of(1, book.keys[1][0]) + 1, 1)
+        book.change([level])
+        checksum = book.checksum()
+        text = encode.book(pair.form, "update", [level], checksum, now)
+        return Said(topic, "update", now, text, (level,), checksum)
 
     def set_status(self, sym: int, status: str, ts: int) -> list[Said]:
         """Change the status of a pair."""

@@ -214,7 +214,7 @@ class LocalVenue:
             self._wake.set()
             async for frame in socket:
                 self._advance()
-                self.core.received(conn, frame)
+                self._take(endpoint, conn, frame)
                 self._release()
                 self._deliver()
                 self._wake.set()
@@ -226,6 +226,17 @@ class LocalVenue:
             self._writers.pop(conn).slack.set()
             carry.cancel()
             await asyncio.gather(carry, return_exceptions=True)
+
+    def _take(self, endpoint: str, conn: int, frame: str | bytes) -> None:
+        """A request, unless something befalls it on the way in."""
+        fault = self.faults.request(endpoint, frame, self.core.now)
+        if fault is None:
+            self.core.received(conn, frame)
+        elif fault.kind == "hold":
+            at = self.core.now + int(fault.ms * 1e6)
+            self.core.later(at, lambda: self.core.received(conn, frame))
+        else:
+            self.core.turn_away(conn, frame, fault.text)
 
     async def listen(
         self, host: str, ports: tuple[int, ...], ssl: ssl_module.SSLContext | None
