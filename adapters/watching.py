@@ -9,6 +9,7 @@ rows that the session logs like anything else. Left out: the markers themselves
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import resource
@@ -28,18 +29,34 @@ from adapters.live import Running
 from adapters.logs import Logs
 from adapters.metrics import Facts, Metrics
 from adapters.runs import family_names, software
+from adapters.sessions import Left
 from adapters.start import Ready
-from engine.clock import utc_text
+from engine.alerts import ALERTS
+from engine.clock import PacedClock, Stopwatch, utc_text
 from engine.core.orders import ORDER_STATE_NAMES, ORDER_STATE_SUSPECT
 from engine.core.protection import COVER_NAMES
 from engine.core.records import REASONS
-from engine.errors import ConfigError
+from engine.errors import (
+    ClockError,
+    ConfigError,
+    DataError,
+    InvariantError,
+    KapitaalbotError,
+    SecretError,
+    StorageError,
+    VenueError,
+)
 from engine.events import HEALTH, HEALTH_ALERTS
 from engine.reports.markers import NAMES, Marker, Markers
 from engine.session.loop import event
 from engine.units import from_money
 
 LOG_NAME: Final = "session.log"
+STALL_S: Final = 3.0  # of the machine, between two looks that should be a second apart
+STALLED_S: Final = 30.0
+STEP_S: Final = 1.0  # by which the clock moved otherwise than time did
+UNREACHABLE_NS: Final = 30_000_000_000  # no line to the venue at all for so long
+DISK_LOW: Final = 1 << 30
 RECENT: Final = 8  # last decisions that a status shows
 Show = Callable[[dict[str, Any]], None]
 
@@ -85,6 +102,9 @@ class Watch(Attending):
         self._feeds: dict[str, str] = {}
         self._minute = 0
         self._held_back: list[tuple[str, str]] = []
+        self._pulse = Pulse(self._ready.plan.clock, Stopwatch())
+        self._apart = 0  # since when no line to the venue is up
+        self._low = False
 
     # --- life ---
 
@@ -122,6 +142,8 @@ class Watch(Attending):
             "pairs": ", ".join(started.instruments.symbols),
         }
         self._tell(self._markers.start(**facts))
+        if running.left is not None:
+            self._tell_recovered(running.left)
         self._control = asyncio.get_running_loop().create_task(self._serve())
 
     def end(self, running: Running | None, failure: BaseException | None) -> None:
@@ -132,6 +154,9 @@ class Watch(Attending):
                 "orders_left": len(left),
                 "positions": sum(each["qty"] != "0" for each in positions(running)),
             }
+            if failure is not None:
+                code, text = alert_of(failure), getattr(failure, "message", str(failure))
+                self._beside("SESSION_FAILED", "error", "session", code, text=self._clean(text))
             self._tell(self._markers.stop(**facts))
             self._write_status(running, running.plan.clock.now(), ended=True)
         self.alerts.stop()
@@ -167,10 +192,54 @@ class Watch(Attending):
         """Something that a part wants a person to know, by its code."""
         self.alerts.tell(code, **facts)
 
+    def _tell_recovered(self, left: Left) -> None:
+        if left.recovered:
+            self._beside("TAIL_CUT", "info", "log", "TAIL_CUT", what=left.recovered)
+        facts = {
+            "events": left.followed.n_events,
+            "suspect": int((left.built.core.orders["state"] == ORDER_STATE_SUSPECT).sum()),
+        }
+        self._beside("RECOVERED", "info", "log", "RECOVERED", **facts)
+
+    def _look_at_process(self, running: Running, now: int) -> None:
+        """What no event tells: did we stand still, was the clock set, is the venue there at all?"""
+        stood, stepped = self._pulse.beat()
+        if stood >= STALL_S:
+            code = "STALLED" if stood >= STALLED_S else "LOOP_STALL"
+            self._beside(code, "warning", "loop", code, stood_s=round(stood, 1))
+        if abs(stepped) >= STEP_S:
+            self._beside("CLOCK_STEP", "error", "clock", "CLOCK_STEP", step_s=round(stepped, 3))
+        phases = [
+            each["phase"]
+            for each in running.feeds(now).values()
+            if isinstance(each, dict) and "phase" in each
+        ]
+        if not phases or any(each not in APART for each in phases):
+            self._apart = 0
+        elif self._apart == 0:
+            self._apart = now
+        elif self._apart > 0 and now - self._apart >= UNREACHABLE_NS:
+            orders = len(working(running))
+            since = utc_text(self._apart)
+            name = "VENUE_UNREACHABLE"
+            self._beside(name, "error", "feed", name, since=since, orders_unknown=orders)
+            self._apart = -1  # told, until it is back
+
+    def _look_at_disk(self, running: Running) -> None:
+        free = shutil.disk_usage(running.folder).free
+        if free < DISK_LOW and not self._low:
+            self._beside("STORAGE_LOW", "warning", "log", "STORAGE_LOW", free_mb=free >> 20)
+        self._low = free < DISK_LOW
+
+    def _beside(self, name: str, level: str, component: str, alert: str, **facts: Any) -> None:
+        assert self._markers is not None
+        self._tell(self._markers.beside(name, level, component, alert, **facts))
+
     def second(self, running: Running, now: int) -> None:
         assert self._markers is not None
         for marker in self._markers.uncovered(now):
             self._tell(marker)
+        self._look_at_process(running, now)
         n_open = self.alerts.open_count()
         if n_open != self._alerts_told and self._post is not None:
             self._alerts_told = n_open
@@ -181,6 +250,7 @@ class Watch(Attending):
             self._minute = now // 60_000_000_000
             timing = {"sync_us": running.session.sync_ns // 1000 if running.session else 0}
             self._tell(self._markers.timing(**timing))
+            self._look_at_disk(running)
         facts = self._write_status(running, now)
         if self._show is not None:
             self._show(facts)
@@ -198,8 +268,11 @@ class Watch(Attending):
     def _write(self, level: str, text: str) -> None:
         if self._logs is None:
             self._held_back.append((level, text))
-        else:
-            self._logs.write(level, "feed", "note", {"text": self._clean(text)})
+            return
+        self._logs.write(level, "feed", "note", {"text": self._clean(text)})
+        code = text.partition(":")[0]
+        if code in ALERTS:  # a note that begins with a code is that alert
+            self.alerts.tell(code, text=self._clean(text))
 
     def _note(self, text: str) -> None:
         self._write("warning", text)
@@ -339,6 +412,63 @@ class Watch(Attending):
             return "the kill flag is set: `kapitaalbot ops arm` takes it away"
         n = self.alerts.open_count()
         return f"{n} critical alerts are not acknowledged" if n else ""
+
+
+class Pulse:
+    """Does time go by as it should? Asked about once a second.
+
+    clock : which may be set, and runs at some speed; steady : which cannot be
+    """
+
+    def __init__(self, clock: PacedClock, steady: Stopwatch) -> None:
+        self._clock, self._steady = clock, steady
+        self._ts, self._s = clock.now(), steady.seconds()
+
+    def beat(self) -> tuple[float, float]:
+        """Seconds since the last call, and by how many the clock says something else."""
+        ts, s = self._clock.now(), self._steady.seconds()
+        stood = s - self._s
+        told = (ts - self._ts) / 1e9 / self._clock.speed
+        self._ts, self._s = ts, s
+        return stood, told - stood
+
+
+def alert_of(failure: BaseException) -> str:
+    """Which alert a session that failed ends with; the core's own fault where nothing else fits."""
+    text = getattr(failure, "message", str(failure))
+    if (code := text.partition(":")[0]) in ALERTS:
+        return code
+    cause: BaseException | None = failure
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
+            return "STORAGE_FULL"
+        cause = cause.__cause__
+    if isinstance(failure, StorageError):
+        return "FSYNC_FAILED"
+    if isinstance(failure, SecretError):
+        said = " ".join(each.text for each in getattr(failure, "said", ())) or text
+        for part, code in _STOPPED.items():
+            if part in said:
+                return code
+        return "PERMISSION_LOST"
+    if isinstance(failure, VenueError):
+        return "VENUE_UNREACHABLE"
+    if isinstance(failure, ClockError):
+        return "CLOCK_STEP"
+    ours = isinstance(failure, InvariantError | DataError) or not (
+        isinstance(failure, KapitaalbotError) or not isinstance(failure, Exception)
+    )
+    return "CORE_HALT" if ours else ""
+
+
+_STOPPED: Final = {
+    "Invalid nonce": "NONCE_REFUSED",
+    "lockout": "LOCKED_OUT",
+    "Too many requests": "LOCKED_OUT",
+    "Rate limit": "LOCKED_OUT",
+}
+# Phases of a connection that is not there.
+APART: Final = frozenset(("waiting", "connecting", "stopped"))
 
 
 class _Driven:

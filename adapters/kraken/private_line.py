@@ -17,7 +17,7 @@ from typing import Final, Literal
 
 from adapters.kraken.errors import BusyError, OutcomeUnknownError
 from adapters.kraken.keys import Secret
-from adapters.kraken.phases import Phase, Step
+from adapters.kraken.phases import Note, Phase, Step
 from adapters.kraken.private import PRIVATE_URL, PrivateSession
 from adapters.kraken.public import Line
 from engine.clock import Clock, WallClock
@@ -116,7 +116,9 @@ class PrivateLine:
         try:
             self.session.token(await self._token())
             return 0.0
-        except (BusyError, OutcomeUnknownError):
+        except (BusyError, OutcomeUnknownError) as error:
+            note = Note("warning", f"TOKEN_RENEW_FAILED: no token was given: {error.message}")
+            self._early.append(Step(notes=[note]))
             return TOKEN_RETRY_S
 
     def opened(self, conn: int) -> None:

@@ -665,7 +665,11 @@ class Session:
             self._in_vain[channel] += 1
             self._last_of[channel] = now
             self.counts["silent channels"] += 1
-            self._note(step, "warning", f"{channel} is silent for {(now - heard) / SECOND:.0f} s")
+            self._note(
+                step,
+                "warning",
+                f"CHANNEL_SILENT: {channel} is silent for {(now - heard) / SECOND:.0f} s",
+            )
             for each in live:
                 self._doubt(step, each, GAP_DISCONNECT, now)
 

@@ -171,7 +171,10 @@ class Switch:
         age = now - self._renewed_ns
         if self.fires_ns and age > self._late_ns and not self._late_told:
             self._late_told = True
-            self._note("warning", f"the switch was last renewed {age / SECOND:.0f} s ago")
+            self._note(
+                "warning",
+                f"SWITCH_RENEW_LATE: the switch was last renewed {age / SECOND:.0f} s ago",
+            )
         due = not self.fires_ns or not self._known or age >= self._renew_ns
         return self._ask(self._timeout_s, now) if due else []
 

@@ -9,13 +9,14 @@ Left out: how a line is written (adapters/logs.py), who is told (adapters/alerts
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 
 from engine import events
-from engine.commands import ROLE_NAMES, ROLE_PROTECTION, TYPE_NAMES
+from engine.commands import ROLE_EXIT, ROLE_NAMES, ROLE_PROTECTION, TYPE_NAMES
 from engine.core.exits import EXIT_NAMES
 from engine.core.orders import (
     ORDER_STATE_AMEND_PENDING,
@@ -55,7 +56,13 @@ from engine.events import (
     WHY_KILL,
     WHY_NAMES,
 )
-from engine.instruments import STATUS_NAMES, STATUS_ONLINE, InstrumentTable
+from engine.instruments import (
+    STATUS_DELISTED,
+    STATUS_NAMES,
+    STATUS_ONLINE,
+    STATUS_WORK_IN_PROGRESS,
+    InstrumentTable,
+)
 from engine.reports.columns import CANCEL_NAMES, CAUSE_NAMES, REJECT_NAMES, SIDE_NAMES, codes
 from engine.units import from_money
 
@@ -74,6 +81,11 @@ CLOCK_SHOWN_NS: Final = 250_000_000
 CLOCK_MAX_NS: Final = 1_000_000_000
 LAG_SHOWN_NS: Final = 500_000_000
 JOURNAL_SHOWN_NS: Final = 250_000_000
+# So many stops and sales of a position refused in a row: nobody will take it.
+REFUSALS_MAX: Final = 4
+# A book that begins anew so often within so long is wrong at the venue, not on the way.
+RESYNCS_MAX: Final = 5
+RESYNCS_NS: Final = 60_000_000_000
 # From a fill to the venue's acknowledgement of its stop; longer is told.
 UNCOVERED_MAX_NS: Final = 1_500_000_000
 
@@ -94,7 +106,10 @@ NAMES: Final = (
     *("ORDER_SUSPECT", "ORDER_FILL", "POSITION_CLOSED"),
     *("CONNECTION_UP", "CONNECTION_DOWN", "BOOK_GAP", "BOOK_RESYNC", "VENUE_STATUS"),
     *("ACCOUNT_LOST", "CLOCK_OFFSET", "LAG", "JOURNAL_SYNC", "LEASE", "SWITCH", "SWITCH_FIRED"),
-    *("FOREIGN_ORDER", "SESSION_STOPPING", "RECOVERY"),
+    *("FOREIGN_ORDER", "SESSION_STOPPING", "RECOVERY", "FILLS_BACKFILL", "ORDER_RESOLVED"),
+    *("LATE_FILL", "PAIR_STATUS", "PAIR_GONE", "PAIR_QUARANTINED", "RECOVERED", "TAIL_CUT"),
+    *("LOOP_STALL", "STALLED", "CLOCK_STEP", "VENUE_UNREACHABLE", "STORAGE_LOW", "SESSION_FAILED"),
+    "NOTE",
 )
 
 
@@ -152,6 +167,10 @@ class Markers:
         self._epoch_status = 0
         self._seq = -1
         self._mode = 0
+        self._stopping = False
+        self._refused: dict[int, int] = {}  # row: stops and sales refused one after the other
+        self._held: set[int] = set()
+        self._distrusted: dict[int, deque[int]] = {}  # row: when its book had to begin anew
         self._uncovered: dict[int, tuple[int, int, int]] = {}  # row: since, lots, lots covered
         self._told_uncovered: set[int] = set()
         self._integrity = ""
@@ -311,7 +330,22 @@ class Markers:
                 "reason": self._reason(row),
             }
             found.append(self._make(name, level, "orders", facts, alert))
+            found += self._refused_again(row, after, alert)
         return found
+
+    def _refused_again(self, row: Any, after: int, alert: str) -> list[Marker]:
+        """Stop or sale refused one after the other: on its way out, and yet nothing covers it."""
+        sym = int(row["sym"])
+        if int(row["role"]) not in (ROLE_PROTECTION, ROLE_EXIT):
+            return []
+        if after != ORDER_STATE_REJECTED or not alert:
+            self._refused.pop(sym, None)
+            return []
+        n = self._refused[sym] = self._refused.get(sym, 0) + 1
+        if n != REFUSALS_MAX:
+            return []
+        facts = {"symbol": self._symbol(row), "qty": self._qty(row, int(row["qty"])), "refused": n}
+        return [self._make("EXIT_COVERAGE_MISSING", ERROR, "protection", facts, "UNPROTECTED")]
 
     def _reason(self, row: Any) -> str:
         reason, cause = int(row["reason"]), int(row["cause"])
@@ -329,7 +363,10 @@ class Markers:
         if protects and cause == ORDER_AMENDED:
             return "PROTECTION_AMENDED", INFO, ""
         if before == after:
-            return "", "", ""
+            late = after in _ENDED and cause == events.ORDER_FILL
+            return ("LATE_FILL", WARNING, "LATE_FILL") if late else ("", "", "")
+        if before == ORDER_STATE_SUSPECT and cause != HEALTH:
+            return "ORDER_RESOLVED", INFO, "SUBMIT_RESOLVED"
         if after == ORDER_STATE_REJECTED and before in (0, ORDER_STATE_PLANNED) and cause >= 100:
             # The choke of our own: nothing left.
             return "ORDER_REFUSED", DEBUG, ""
@@ -379,6 +416,7 @@ class Markers:
         found = []
         for row in rows:
             sym, held, covered = int(row["sym"]), int(row["qty"]), int(row["covered"])
+            (self._held.add if held else self._held.discard)(sym)
             bare = held > covered and int(row["coverage"]) != COVER_EXITING
             if bare:
                 since = self._uncovered.get(sym, (int(row["ts"]), 0, 0))[0]
@@ -475,18 +513,31 @@ class Markers:
             return self._epoch_event(row)
         if kind == HEALTH:
             return self._health(int(row["id"]), row)
+        if kind == events.ORDER_FILL:
+            # Told by a snapshot or over REST, not by the stream as it happened.
+            if not int(row["flags"]) & events.SNAPSHOT or int(row["id"]) <= 0:
+                return []
+            facts = {
+                "order": int(row["id"]),
+                "symbol": self._symbol(row),
+                "qty": self._qty(row, int(row["qty"])),
+                "late_ms": (int(row["ts"]) - int(row["ts_venue"])) // 1_000_000,
+            }
+            return [self._make("FILLS_BACKFILL", WARNING, "account", facts, "FILLS_BACKFILL")]
+        if kind == events.INSTRUMENT:
+            return self._pair_status(row)
         if kind == CONNECTION_UP:
             return [self._make("CONNECTION_UP", INFO, "feed", {})]
         if kind == CONNECTION_DOWN:
-            return [self._make("CONNECTION_DOWN", WARNING, "feed", {}, "CONN_SILENT")]
+            return [self._lost("CONNECTION_DOWN", "feed", "CONN_SILENT")]
         if kind in (GAP, RESYNC):
             cause = GAP_NAMES.get(int(row["id"]), "")
             facts = {"symbol": self._symbol(row), "cause": cause}
-            if kind == GAP:
-                return [self._make("BOOK_GAP", WARNING, "feed", facts)]
+            name = "BOOK_GAP" if kind == GAP else "BOOK_RESYNC"
             # A book that could not be believed is told; the rest follows from the lost connection.
             alert = "BOOK_RESYNC" if cause in ("checksum", "crossed") else ""
-            return [self._make("BOOK_RESYNC", WARNING, "feed", facts, alert)]
+            found = [self._make(name, WARNING, "feed", facts, alert)]
+            return found + (self._again_and_again(row) if alert else [])
         if kind == SYSTEM_STATUS:
             status = int(row["aux"])
             fine = status == STATUS_ONLINE
@@ -499,6 +550,38 @@ class Markers:
             return [self._make("OPERATOR_COMMAND", INFO, "operator", facts)]
         # MODE: what came of it is a row of `modes`.
         return []
+
+    def _lost(self, name: str, component: str, alert: str) -> Marker:
+        """A line ended; of our own doing when the session ends."""
+        if self._stopping:
+            return self._make(name, INFO, component, {})
+        return self._make(name, WARNING, component, {}, alert)
+
+    def _again_and_again(self, row: Any) -> list[Marker]:
+        """A book that cannot be believed for the fifth time in a minute; told once a minute."""
+        sym, ts = int(row["sym"]), int(row["ts"])
+        times = self._distrusted.setdefault(sym, deque())
+        times.append(ts)
+        while ts - times[0] > RESYNCS_NS:
+            times.popleft()
+        if len(times) < RESYNCS_MAX:
+            return []
+        facts = {"symbol": self._symbol(row), "resyncs": len(times)}
+        times.clear()
+        return [self._make("PAIR_QUARANTINED", ERROR, "feed", facts, "PAIR_QUARANTINED")]
+
+    def _pair_status(self, row: Any) -> list[Marker]:
+        status = int(row["aux"])
+        facts = {"symbol": self._symbol(row), "status": STATUS_NAMES.get(status, str(status))}
+        if status == STATUS_ONLINE:
+            return [self._make("PAIR_STATUS", INFO, "feed", facts)]
+        if status in _CLOSED and int(row["sym"]) in self._held:
+            return [self._make("PAIR_GONE", ERROR, "feed", facts, "PAIR_GONE")]
+        return [self._make("PAIR_STATUS", WARNING, "feed", facts, "PAIR_MODE")]
+
+    def beside(self, name: str, level: str, component: str, alert: str, **facts: Any) -> Marker:
+        """Something that no event tells: of the process, its disk, its clock, its lines."""
+        return self._make(name, level, component, facts, alert)
 
     def _epoch_event(self, row: Any) -> list[Marker]:
         number, status = int(row["id"]), int(row["aux"])
@@ -539,7 +622,7 @@ class Markers:
             facts = {"order": aux, "why": qty}
             return [self._make("ORDER_SUSPECT", WARNING, "account", facts, "SUBMIT_UNKNOWN")]
         if code == events.HEALTH_ACCOUNT_LOST:
-            return [self._make("ACCOUNT_LOST", WARNING, "account", {}, "EXEC_GAP")]
+            return [self._lost("ACCOUNT_LOST", "account", "EXEC_GAP")]
         if code == events.HEALTH_ACCOUNT_SYNCED:
             return [self._make("RECONCILE_START", INFO, "reconcile", {})]
         if code == events.HEALTH_FOREIGN:
@@ -561,15 +644,19 @@ class Markers:
             facts = {"cancelled": aux}
             return [self._make("SWITCH_FIRED", ERROR, "account", facts, "SWITCH_FIRED")]
         if code == events.HEALTH_STOPPING:
+            self._stopping = True
             return [self._make("SESSION_STOPPING", INFO, "session", {})]
         # Ages, counts of alerts, what the tables tell better.
         return []
 
 
 _RARE: Final = np.zeros(128, np.bool_)
-_RARE[
-    [EPOCH, HEALTH, CONNECTION_UP, CONNECTION_DOWN, GAP, RESYNC, SYSTEM_STATUS, OPERATOR, MODE]
-] = True
+_RARE[[EPOCH, HEALTH, CONNECTION_UP, CONNECTION_DOWN, GAP, RESYNC, SYSTEM_STATUS, OPERATOR]] = True
+_RARE[[MODE, events.ORDER_FILL, events.INSTRUMENT]] = True
+_ENDED: Final = (
+    ORDER_STATE_CANCELLED, ORDER_STATE_EXPIRED, ORDER_STATE_FILLED, ORDER_STATE_REJECTED,
+)  # fmt: skip
+_CLOSED: Final = (STATUS_WORK_IN_PROGRESS, STATUS_DELISTED)
 
 
 def mode_alert(who: int, why: int) -> str:
@@ -599,5 +686,8 @@ def _reject_alert(row: Any) -> str:
         return "QUANTISER"
     if reason == events.REJECT_RATE:
         return "RATE_PAIR"
-    quiet = (events.REJECT_SHADOW, events.REJECT_POST_ONLY, events.REJECT_ABSENT)
+    # What never left, the venue did not refuse.
+    quiet = (
+        events.REJECT_SHADOW, events.REJECT_POST_ONLY, events.REJECT_ABSENT, events.REJECT_NOT_SENT,
+    )  # fmt: skip
     return "" if reason in quiet else "REJECTED"
