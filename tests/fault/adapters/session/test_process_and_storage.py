@@ -1,0 +1,127 @@
+"""The disk fails, is full or tears; another process acts: nothing unlogged is sent, nothing is sent twice.
+
+RELIABILITY 2.8: 9 (P12, P15), 17 (P07, P19, P20), 18 (P10). 8 (P01) has tests of its own: killed
+sessions, tests/fault/adapters/session/test_crash_points.py.
+"""
+
+import errno
+from collections.abc import Iterator
+from functools import partial
+
+import pytest
+
+import adapters.live
+from adapters.lease import Lease
+from adapters.sessions import LOG
+from adapters.start import held_account
+from engine.errors import RefusedError, StorageError
+from engine.events import MODE_HALT
+from engine.flow.log import LogWriter
+from tests.fault.disk import FaultyFiles
+from tests.support.fault_desk import Condition, FaultDesk, Scene
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, what: str, error: int) -> FaultyFiles:
+    """Files for the session's log that begin to fail when a story says so."""
+    files = FaultyFiles(error=error, only=what, for_ever=True)
+    monkeypatch.setattr(adapters.live, "LogWriter", partial(LogWriter, files=files))
+    return files
+
+
+@pytest.mark.parametrize(
+    ("what", "error", "code"),
+    [("sync", errno.EIO, "FSYNC_FAILED"), ("write", errno.ENOSPC, "STORAGE_FULL")],
+    ids=["p12", "p10"],
+)
+def test_p12_p10_a_log_that_cannot_be_kept_ends_the_session_and_a_torn_tail_is_cut(
+    faults: FaultDesk,
+    account: str,
+    monkeypatch: pytest.MonkeyPatch,
+    what: str,
+    error: int,
+    code: str,
+) -> None:
+    files = failing(monkeypatch, what, error)
+
+    def first(scene: Scene) -> Iterator[Condition]:
+        yield lambda: scene.clean and scene.protected()
+        files._fail_at = files.n_operations
+        yield lambda: False
+
+    def second(scene: Scene) -> Iterator[Condition]:
+        yield lambda: scene.clean
+        yield scene.after(5)
+
+    one = faults.session(account, first, fails=StorageError)
+    assert files.n_failed > 0
+    assert one.told_sentence(code)
+    assert one.failure.exit_code == 9  # type: ignore[union-attr]
+    monkeypatch.undo()
+    # P15: what the disk kept of the last record is half of it.
+    [newest] = sorted((one.running.folder / LOG).glob("*"))[-1:]
+    size = newest.stat().st_size
+    with newest.open("r+b") as file:
+        file.truncate(size - 7)
+    two = faults.session(account, second)
+    assert two.raised("RECOVERED")
+    assert two.raised("TAIL_CUT")
+    faults.judge(two)
+
+
+def test_p19_a_second_session_of_the_account_is_refused_and_told_who_has_it(
+    faults: FaultDesk, account: str
+) -> None:
+    refused: list[RefusedError] = []
+
+    def story(scene: Scene) -> Iterator[Condition]:
+        yield lambda: scene.clean
+        try:
+            with held_account(faults.ready(account)):
+                pass
+        except RefusedError as error:
+            refused.append(error)
+        yield lambda: scene.protected()
+
+    scene = faults.session(account, story)
+    [error] = refused
+    assert error.exit_code == 6
+    assert scene.running.plan.account in str(error) or "process" in str(error)
+    faults.judge(scene)
+
+
+def test_p07_a_session_that_lost_its_account_sends_not_one_byte_more(
+    faults: FaultDesk, account: str
+) -> None:
+    other: list[Lease] = []
+
+    def story(scene: Scene) -> Iterator[Condition]:
+        yield lambda: scene.clean and scene.protected()
+        other.append(Lease(faults.ready(account).folder, scene.clock, take_over=True))
+        yield lambda: scene.raised("LEASE_LOST") and scene.mode == MODE_HALT
+        n = len(scene.orders_at_venue())
+        yield scene.after(40)
+        assert len(scene.orders_at_venue()) == n
+        assert any(each.side < 0 for each in scene.open_at_venue()), "its stop was taken away"
+
+    scene = faults.session(account, story)
+    for each in other:
+        each.release()
+    assert scene.told_sentence("LEASE_LOST")
+    faults.judge(scene)
+
+
+def test_p20_orders_of_another_machine_are_told_and_left_alone(
+    faults: FaultDesk, account: str
+) -> None:
+    def story(scene: Scene) -> Iterator[Condition]:
+        yield lambda: scene.clean and scene.protected()
+        scene.by_hand("add_order", symbol="ETH/USD", side="buy", order_type="limit",
+                      order_qty=0.01, limit_price=100.0)  # fmt: skip
+        yield lambda: scene.raised("FOREIGN_ORDER")
+        yield scene.after(20)
+        strange = [each for each in scene.open_at_venue() if not each.cl_ord_id]
+        assert len(strange) == 1
+
+    scene = faults.session(account, story)
+    assert scene.told_sentence("FOREIGN_ORDER")
+    faults.judge(scene)
