@@ -49,9 +49,11 @@ from engine.core.routes import (
 )
 from engine.core.state import Core
 from engine.core.tape import tape_second, tape_trade
-from engine.core.wide import widen_features, widen_market
+from engine.core.wide import wide_features, widen_features, widen_market
 from engine.errors import ConfigError
 from engine.events import BUY, SELL
+from engine.jit import JIT_ENABLED
+from engine.stage import define_kind
 from tests.support.scene import NOW, make_scene
 
 S = 1_000_000_000
@@ -73,6 +75,10 @@ class Life:
     def __init__(self, **params: Any) -> None:
         self.core = make_scene(**params)
         self.now = START
+        if JIT_ENABLED:
+            # The one stage that widen_market calls; a scene links none.
+            define_kind("core", self.core)
+            self.core.calls[wide_features.index] = wide_features.address()
 
     def trade(self, price: int, second: int, qty: int = 10, side: int = BUY) -> None:
         ts = self.now + second * S
