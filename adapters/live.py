@@ -671,6 +671,10 @@ class _Loop:
         self._line_ended.set()
         if self._account_task is not None:
             await asyncio.wait([self._account_task], timeout=STOP_PATIENCE_S)
+        if self.running is not None and self.running.session is not None:
+            # Whoever looks on and needs the loop to do so has it one last time.
+            self.hub.post(self._second)
+            await asyncio.sleep(0.2)
         self._ended.set()
         await asyncio.Event().wait()
 

@@ -59,7 +59,7 @@ def test_the_next_session_takes_up_where_the_last_one_stopped(tmp_path) -> None:
         first = run_for(ready_for(venue, tmp_path, "live"), 20.0)
         ready = ready_for(venue, tmp_path, "live")
         assert ready.plan.previous == first.folder.resolve()
-        second = run_for(ready, 6.0)
+        second = run_for(ready, 15.0)
 
     ended = last_state(first.folder).built.core
     whole = last_state(first.folder, from_start=True).built.core
