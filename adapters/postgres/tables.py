@@ -220,7 +220,9 @@ def _companion(rule: Rule) -> MirrorColumn | None:
     elif isinstance(rule, OrderReasonRule):
         cells = _order_reasons
     else:
-        raise NotImplementedError(f"no mirror column for {type(rule).__name__}")
+        raise TypeError(
+            f"mirror column {name}: no text for a {type(rule).__name__}; add its cells to this list"
+        )
     return MirrorColumn(name, "text", "", cells)
 
 
