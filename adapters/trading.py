@@ -16,7 +16,6 @@ from typing import Any, Final
 
 import numpy as np
 
-from adapters.kraken.account import OrderState
 from adapters.kraken.account_line import AccountLine
 from adapters.kraken.fees_feed import FeesFeed
 from adapters.kraken.gateway import ORDER_TYPES
@@ -25,6 +24,7 @@ from adapters.kraken.keys import Keys
 from adapters.kraken.limits import TIERS
 from adapters.kraken.names import Names
 from adapters.kraken.nonce import NonceFile
+from adapters.kraken.order_state import OrderState
 from adapters.kraken.private import PrivateSession
 from adapters.kraken.rest import REST_URL, Rest
 from adapters.kraken.scope import require, scope_of

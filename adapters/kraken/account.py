@@ -14,13 +14,23 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal, localcontext
 from typing import Any, Final
 
-import numpy as np
-
 from adapters.kraken.errors import printable
+from adapters.kraken.order_state import (
+    SUSPECT_FILLS,
+    SUSPECT_UNCLEAR,
+    SUSPECT_VANISHED,
+    Doubt,
+    Ended,
+    OrderState,
+    Read,
+    Seen,
+    Sequence,
+    cl_ord_id_of,
+    id_of_cl_ord_id,
+)
 from adapters.kraken.orders import order_key
 from adapters.kraken.stamps import Ns
 from adapters.kraken.wire import Balance, Balances, Executions, Report
@@ -34,7 +44,6 @@ from engine.events import (
     CANCEL_PROTECTION,
     CANCEL_SELF_TRADE,
     CANCEL_USER,
-    EVENT,
     HEALTH,
     HEALTH_ABSENT,
     HEALTH_ACCOUNT_LOST,
@@ -55,7 +64,6 @@ from engine.events import (
     SELL,
     SNAPSHOT,
     TAKER,
-    empty,
 )
 from engine.instruments import (
     PRICE_MAX,
@@ -66,15 +74,7 @@ from engine.instruments import (
 )
 from engine.units import MONEY_DECIMALS, OffGridError
 
-SUSPECT_OVERDUE: Final = 1  # a request of ours has no reply
-SUSPECT_VANISHED: Final = 2  # open before the connection broke, not open now
-SUSPECT_FILLS: Final = 3  # its total says more than the fills we know
-SUSPECT_UNCLEAR: Final = 4  # a reply or report that leaves open what happened
-
-# Client order ids: ours are this prefix and 16 hex digits, the 18 characters that free text may have.
-PREFIX: Final = "kb"
 ASSET_DECIMALS: Final = 10  # of amounts kept here; Kraken's ledger has at most that many
-SEEN_MAX: Final = 20_000  # execution and ledger ids that are remembered
 HELD_MAX: Final = 1_000  # reports of unknown orders that wait
 HELD_NS: Final = 5_000_000_000  # for so long
 CLOSED_MAX: Final = 2_000  # orders that are remembered after their end
@@ -85,7 +85,6 @@ _MONEY: Final = Decimal(1).scaleb(-MONEY_DECIMALS)
 # Digits enough that no product or quotient of numbers of the wire is ever rounded.
 _EXACT: Final = Context(prec=120)
 _AMOUNT_MAX: Final = 1 << 62  # of money or units in an event; what lies above is damaged input
-_OPEN: Final = ("pending_new", "new", "partially_filled")
 _END_KINDS: Final = {
     "filled": ORDER_FILLED,
     "canceled": ORDER_CANCELED,
@@ -107,140 +106,6 @@ _CANCELS: Final = (
 )
 
 
-def cl_ord_id_of(id: int) -> str:
-    """The client order id of the wire for ours: 7 to `kb0000000000000007`."""
-    if not 0 < id < 1 << 63:
-        raise ValueError(f"{id} is not a client order id: those are above 0 and fit 64 bits.")
-    return f"{PREFIX}{id:016x}"
-
-
-def id_of_cl_ord_id(text: str | None) -> int:
-    """Back again; 0 for what is not one of ours."""
-    digits = text[len(PREFIX) :].lower() if text is not None else ""
-    if text is None or text[: len(PREFIX)].lower() != PREFIX or len(digits) != 16:
-        return 0
-    if not all(each in "0123456789abcdef" for each in digits):
-        return 0
-    id = int(digits, 16)
-    return id if id < 1 << 63 else 0
-
-
-@dataclass
-class OrderState:
-    """What is known of one order. `id` is ours, or below zero for an order of somebody else."""
-
-    order_id: str
-    id: int
-    sym: int
-    side: int
-    order_type: str
-    qty: int = 0  # lots, total
-    price: int = 0  # ticks: limit price, 0 for none
-    trigger: int = 0  # ticks, 0 for none
-    filled: int = 0  # lots, by fills that were applied
-    told: int = 0  # lots filled, as the venue last said
-    tif: str = ""
-    status: str = "pending_new"
-    acked: bool = False
-    triggered: bool = False
-    suspect: bool = False
-    cause: int = 0  # SUSPECT_*, of the newest suspicion
-    asked: str = ""  # method of the newest request about it
-    asked_ns: int = 0  # when that was written
-    placed_ns: int = 0  # when add_order was: no copy of it is on its way for ever
-
-    @property
-    def is_open(self) -> bool:
-        return self.status in _OPEN
-
-    @property
-    def done(self) -> int:
-        """Lots that are filled, whoever told it first."""
-        return max(self.filled, self.told)
-
-    @property
-    def leaves(self) -> int:
-        return max(0, self.qty - self.done)
-
-
-@dataclass(frozen=True)
-class Doubt:
-    """Something that a person, or a reconcile over REST, must settle."""
-
-    cause: str
-    text: str
-    order_id: str = ""
-    id: int = 0
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How an order ended, as REST tells it. status : filled, canceled or expired"""
-
-    order_id: str
-    status: str
-    filled: Decimal
-    reason: str = ""
-    timestamp: int = 0
-
-
-@dataclass
-class Read:
-    """What follows from one message: events in order, doubts, and whether to start again."""
-
-    rows: list[tuple[int, ...]] = field(default_factory=list)
-    doubts: list[Doubt] = field(default_factory=list)
-    resync: bool = False
-
-    def events(self) -> np.ndarray:
-        return np.array(self.rows, EVENT) if self.rows else empty(0)
-
-
-class _Seen:
-    """Ids that were applied; the oldest are forgotten."""
-
-    def __init__(self, most: int = SEEN_MAX) -> None:
-        self._most = most
-        self._ids: OrderedDict[str, None] = OrderedDict()
-
-    def __contains__(self, id: str) -> bool:
-        return id in self._ids
-
-    def first_time(self, id: str) -> bool:
-        if id in self._ids:
-            return False
-        self._ids[id] = None
-        if len(self._ids) > self._most:
-            self._ids.popitem(last=False)
-        return True
-
-
-class Sequence:
-    """The count of the messages of one channel. Unknown before the snapshot."""
-
-    def __init__(self) -> None:
-        self.last = 0
-        self.synced = False
-
-    def take(self, kind: str, number: int) -> str:
-        """`fine`, `again` (a message that came before), `early` (no snapshot yet) or `jump`."""
-        if kind == "snapshot":
-            self.last, self.synced = number, True
-            return "fine"
-        if not self.synced:
-            return "early"
-        if number <= self.last:
-            return "again"
-        if number != self.last + 1:
-            self.synced = False
-            return "jump"
-        self.last = number
-        return "fine"
-
-    def lose(self) -> None:
-        self.synced = False
-
-
 class AccountFeed:
     """Executions and balances of one account to events.
 
@@ -257,10 +122,10 @@ class AccountFeed:
         self.orders: dict[str, OrderState] = {}
         self._closed: OrderedDict[str, None] = OrderedDict()
         self._held: list[tuple[int, Report]] = []
-        self._executions = _Seen()
+        self._executions = Seen()
         self._applied: set[int] = set()  # keys of executions that an earlier session applied
         self._resumed = False
-        self._ledger = _Seen()
+        self._ledger = Seen()
         self.executions = Sequence()
         self.balances = Sequence()
         self._wallets: dict[str, dict[tuple[str, str], int]] = {}

@@ -17,10 +17,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from adapters.kraken.account import OrderState
 from adapters.kraken.errors import RefusedByVenueError
 from adapters.kraken.fees_feed import FeesFeed
 from adapters.kraken.gateway import Carried, Gateway
+from adapters.kraken.order_state import OrderState
 from adapters.kraken.orders import order_key
 from adapters.kraken.phases import SECOND, Step
 from adapters.kraken.private import PRIVATE_URL, PrivateSession

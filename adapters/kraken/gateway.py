@@ -22,8 +22,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from adapters.kraken.account import OrderState, cl_ord_id_of
 from adapters.kraken.limits import SECOND, Tier, TradingCounter
+from adapters.kraken.order_state import OrderState, cl_ord_id_of
 from adapters.kraken.phases import Phase
 from adapters.kraken.private import PrivateSession
 from engine import commands as c

@@ -20,17 +20,17 @@ from typing import Any, Final
 import numpy as np
 
 from adapters.kraken import requests
-from adapters.kraken.account import (
+from adapters.kraken.account import AccountFeed
+from adapters.kraken.errors import Reaction, Said, parse_error
+from adapters.kraken.keys import Redactor, Secret
+from adapters.kraken.limits import ConnectionBudget, Tier, tier_of_threshold
+from adapters.kraken.order_state import (
     SUSPECT_OVERDUE,
     SUSPECT_UNCLEAR,
-    AccountFeed,
     OrderState,
     Read,
     cl_ord_id_of,
 )
-from adapters.kraken.errors import Reaction, Said, parse_error
-from adapters.kraken.keys import Redactor, Secret
-from adapters.kraken.limits import ConnectionBudget, Tier, tier_of_threshold
 from adapters.kraken.phases import Limits, Note, Phase, Step
 from adapters.kraken.session import Session
 from adapters.kraken.subscriptions import Wish

@@ -14,8 +14,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from adapters.kraken.account import AccountFeed, Ended, Read
+from adapters.kraken.account import AccountFeed
 from adapters.kraken.names import Names
+from adapters.kraken.order_state import Ended, Read
 from adapters.kraken.rest import Rest, exact, mapping
 from adapters.kraken.stamps import Ns
 from adapters.kraken.wire import Fee, Report

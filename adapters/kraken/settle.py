@@ -22,17 +22,17 @@ from typing import Any, Final
 import numpy as np
 from msgspec import structs
 
-from adapters.kraken.account import (
+from adapters.kraken.account import AccountFeed
+from adapters.kraken.errors import printable
+from adapters.kraken.names import Names, holding_of_name
+from adapters.kraken.order_state import (
     SUSPECT_FILLS,
     SUSPECT_UNCLEAR,
-    AccountFeed,
     OrderState,
     Read,
     cl_ord_id_of,
     id_of_cl_ord_id,
 )
-from adapters.kraken.errors import printable
-from adapters.kraken.names import Names, holding_of_name
 from adapters.kraken.phases import SECOND, Note
 from adapters.kraken.recovery import ORDERS_PER_CALL, PAGES_MAX, TRADES_PER_PAGE, ends_of, fills_of
 from adapters.kraken.rest import exact, mapping

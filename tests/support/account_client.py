@@ -16,11 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
-from adapters.kraken.account import OrderState, cl_ord_id_of
 from adapters.kraken.account_line import AccountLine
 from adapters.kraken.fees_feed import FeesFeed
 from adapters.kraken.gateway import Gateway
 from adapters.kraken.limits import Tier
+from adapters.kraken.order_state import OrderState, cl_ord_id_of
 from adapters.kraken.orders import order_key
 from adapters.kraken.phases import SECOND, Limits
 from adapters.kraken.private import PrivateSession

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from adapters.kraken.account import id_of_cl_ord_id
+from adapters.kraken.order_state import id_of_cl_ord_id
 from adapters.kraken.orders import order_key
 from adapters.lease import open_folder
 from adapters.local_venue import ApiKey, LocalVenue, VenueOptions, generated

@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 
 from adapters.attending import Attending, Several
-from adapters.kraken.account import id_of_cl_ord_id
 from adapters.kraken.keys import Redactor, Secret
+from adapters.kraken.order_state import id_of_cl_ord_id
 from adapters.kraken.orders import order_key
 from adapters.kraken.phases import SECOND
 from adapters.kraken.settle import Patience

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from adapters.kraken.account import OrderState
 from adapters.kraken.keys import Keys, Secret
 from adapters.kraken.nonce import NonceFile
+from adapters.kraken.order_state import OrderState
 from adapters.kraken.phases import Step
 from adapters.kraken.private import REPLY_NS, PrivateSession
 from adapters.kraken.private_line import PrivateLine

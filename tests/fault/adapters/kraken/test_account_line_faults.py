@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adapters.kraken.account import SUSPECT_OVERDUE, SUSPECT_VANISHED, OrderState
+from adapters.kraken.order_state import SUSPECT_OVERDUE, SUSPECT_VANISHED, OrderState
 from adapters.kraken.orders import order_key
 from adapters.local_venue import VenueOptions
 from adapters.local_venue.faults import Script, parse_script

@@ -6,10 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from adapters.kraken.account import (
-    SUSPECT_OVERDUE,
-    cl_ord_id_of,
-)
+from adapters.kraken.order_state import SUSPECT_OVERDUE, cl_ord_id_of
 from adapters.kraken.rest import Rest
 from adapters.local_venue import LocalVenue
 from adapters.local_venue.faults import Script, parse_script

@@ -7,7 +7,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.kraken.account import SUSPECT_OVERDUE, AccountFeed, cl_ord_id_of
+from adapters.kraken.account import AccountFeed
+from adapters.kraken.order_state import SUSPECT_OVERDUE, cl_ord_id_of
 from adapters.kraken.wire import Balances, Executions, decode
 from engine.events import (
     BALANCE,
@@ -166,7 +167,7 @@ def test_any_balances_end_in_one_closed_message(
 
 
 def test_a_doubt_about_an_order_is_an_event_and_a_sentence() -> None:
-    from adapters.kraken.account import OrderState, Read
+    from adapters.kraken.order_state import OrderState, Read
 
     feed, read = AccountFeed(PAIRS), Read()
     order = OrderState("OA", 7, 0, 1, "limit")

@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.kraken.account import cl_ord_id_of
+from adapters.kraken.order_state import cl_ord_id_of
 from adapters.local_venue import public
 from adapters.local_venue.wire_orders import FIELDS, Fields, wish_of
 from engine import commands as c

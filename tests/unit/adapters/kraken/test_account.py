@@ -10,12 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.kraken.account import (
-    HELD_NS,
+from adapters.kraken.account import HELD_NS, AccountFeed
+from adapters.kraken.order_state import (
     SUSPECT_FILLS,
     SUSPECT_UNCLEAR,
     SUSPECT_VANISHED,
-    AccountFeed,
     OrderState,
     Read,
     cl_ord_id_of,

@@ -6,9 +6,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from adapters.kraken.account import OrderState, cl_ord_id_of
 from adapters.kraken.gateway import KEEP_FREE, Gateway, stamp_text
 from adapters.kraken.limits import TIERS
+from adapters.kraken.order_state import OrderState, cl_ord_id_of
 from adapters.kraken.private import PENDING_MAX
 from engine import commands as c
 from engine.errors import ConfigError, InvariantError

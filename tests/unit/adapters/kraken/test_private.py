@@ -9,14 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.kraken.account import (
-    SUSPECT_OVERDUE,
-    SUSPECT_UNCLEAR,
-    OrderState,
-    cl_ord_id_of,
-)
 from adapters.kraken.keys import Secret
 from adapters.kraken.limits import TIERS
+from adapters.kraken.order_state import SUSPECT_OVERDUE, SUSPECT_UNCLEAR, OrderState, cl_ord_id_of
 from adapters.kraken.phases import Phase, Step
 from adapters.kraken.private import FIRST_REQ_ID, PrivateSession
 from engine.errors import RefusedError

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from adapters.kraken.account import AccountFeed, cl_ord_id_of
+from adapters.kraken.account import AccountFeed
 from adapters.kraken.names import Names
+from adapters.kraken.order_state import cl_ord_id_of
 from adapters.kraken.orders import order_key
 from adapters.kraken.recovery import ends_of, fills_of
 from engine.errors import DataError

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import trustme
 
-from adapters.kraken.account import cl_ord_id_of
 from adapters.kraken.errors import PrivateStoppedError, RefusedByVenueError
 from adapters.kraken.keys import Keys, Secret
 from adapters.kraken.limits import SECOND, TIERS
 from adapters.kraken.nonce import NonceFile
+from adapters.kraken.order_state import cl_ord_id_of
 from adapters.kraken.private import PrivateSession
 from adapters.kraken.private_line import Heard, follow
 from adapters.kraken.recovery import recover
