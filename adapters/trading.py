@@ -35,6 +35,8 @@ from adapters.live import Account, MakeAccount, Prepare, Running
 from adapters.start import Ready
 from engine.commands import CANCEL, CANCEL_ALL, ROLE_ENTRY
 from engine.core.orders import N_EXECUTIONS, ORDER_STATE_SUSPECT
+from engine.core.safety import CLASS_ENTRY_ADD, EPOCH_ALLOWS, MODE_ALLOWS
+from engine.core.state import Core
 from engine.errors import KapitaalbotError
 from engine.events import (
     HEALTH,
@@ -207,7 +209,9 @@ class Trading(Account):
         task.add_done_callback(self._waiting.discard)
 
     def _send_now(self, commands: np.ndarray, now: int) -> np.ndarray:
-        if not self._lease.still_ours() or self._kill.is_set():
+        """Entries that had to wait: what was allowed when they were decided may not be any more."""
+        core = self._running.built.core
+        if not self._lease.still_ours() or self._kill.is_set() or not entries_allowed(core):
             return refused_rows(commands, now, REJECT_NOT_SENT)
         return self._send(commands, now)
 
@@ -282,6 +286,15 @@ class Trading(Account):
 
     def _halt(self, why: int) -> None:
         self._running.post(event(MODE, 0, aux=MODE_HALT, id=WHO_ENGINE, qty=why))
+
+
+def entries_allowed(core: Core) -> bool:
+    """Do mode, epoch and reconcile of the core allow an entry that was decided a moment ago?"""
+    glob = core.glob[0]
+    mode, epoch = int(glob["mode"]), int(glob["epoch_status"])
+    fine = MODE_ALLOWS[mode, CLASS_ENTRY_ADD] and EPOCH_ALLOWS[epoch, CLASS_ENTRY_ADD]
+    facts = ("reconcile", "lease_lost", "stopping", "switch_fired")
+    return bool(fine) and not any(glob[each] for each in facts)
 
 
 def remembered(orders: np.ndarray) -> tuple[list[OrderState], list[int]]:
