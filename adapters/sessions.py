@@ -332,11 +332,13 @@ def last_state(folder: Path, *, from_start: bool = False, recorder: Recorder | N
     """
     built = open_session(folder)
     recovered = ""
-    if check_log(folder / LOG).damage is not None:
+    # Proven once here and once more while it is followed: a log of a day is long.
+    report = check_log(folder / LOG)
+    if report.damage is not None:
         done = recover_log(folder / LOG, only_torn=True)
-        recovered = done.text()
-    torn = not check_log(folder / LOG).closed
-    after = -1 if from_start else _take_snapshot(folder, built)
+        recovered, report = done.text(), done.report
+    torn = not report.closed
+    after = -1 if from_start else _take_snapshot(folder, built, report.seq_last)
     counted = _Answers(built.paper)
     recorder = recorder or Recorder()
     found = follow_log(
@@ -383,10 +385,12 @@ class _Answers:
             self._paper.skip(self._n, now)
 
 
-def _take_snapshot(folder: Path, built: Built) -> int:
-    """Restore the newest state that can be believed; the seq after which the log goes on."""
+def _take_snapshot(folder: Path, built: Built, seq_last: int) -> int:
+    """Restore the newest state that can be believed; the seq after which the log goes on.
+
+    seq_last : where the log ends: a state that is further on belongs to what was lost
+    """
     names = sorted((folder / STATE).glob("*.state"), reverse=True)
-    last = check_log(folder / LOG).seq_last
     best: tuple[int, dict[str, np.ndarray]] | None = None
     for path in names:
         if path.name == OPENING:
@@ -395,7 +399,7 @@ def _take_snapshot(folder: Path, built: Built) -> int:
             header, arrays = load_state(path)
         except DataError:
             continue  # a damaged snapshot costs time, nothing else
-        fits = header.log_id == folder.name and header.seq <= last
+        fits = header.log_id == folder.name and header.seq <= seq_last
         if fits and (best is None or header.seq > best[0]):
             best = header.seq, arrays
     if best is None:
