@@ -77,17 +77,36 @@ class Mirroring(Attending):
         await self._mirror.committed(seq, WAIT_S)
 
     async def _live(self, mirror: Mirror) -> None:
-        """Open, write until the session's loop ends, and take what is left."""
+        """Open and write until the session's loop ends."""
         try:
             identity = await mirror.open()
             self._say("info", f"mirror: {identity}")
             mirror.start()
             await asyncio.Event().wait()
         except KapitaalbotError as error:
-            self._failed = error
-            self._say("error", f"the mirror is off: {error.message} {error.hint}")
+            self._off(error)
         finally:
             await mirror.close(CLOSE_S)
+            # The books end, and the log with them, when the loop is gone: `end` writes the rest.
+            self._mirror = mirror.again()
+
+    def end(self, running: Running | None, failure: BaseException | None) -> None:
+        """What the session said after its loop had ended, in a loop of its own."""
+        if self._mirror is not None and self._failed is None:
+            asyncio.run(self._rest(self._mirror))
+
+    async def _rest(self, mirror: Mirror) -> None:
+        try:
+            await mirror.open()
+            mirror.start()
+        except KapitaalbotError as error:
+            self._off(error)
+        finally:
+            await mirror.close(CLOSE_S)
+
+    def _off(self, error: KapitaalbotError) -> None:
+        self._failed = error
+        self._say("error", f"the mirror is off: {error.message} {error.hint}")
 
     def _told(self, notice: Notice) -> None:
         self._say(notice.severity.lower().replace("crit", "error"), f"{notice.code}: {notice.text}")

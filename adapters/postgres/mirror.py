@@ -193,6 +193,17 @@ class Mirror:
         await self.pool.close()
         return self.status()
 
+    def again(self) -> Mirror:
+        """A mirror of the same log for another event loop, once this one is closed.
+
+        It has what this one could not write, takes what the session says after its loop has ended,
+        and finds by itself how far the database is.
+        """
+        other = Mirror(self.settings, self.path, notify=self._notify, derive=self._derive)
+        other._log, other._pending = self._log, self._pending
+        other.tables_behind, other.counts = self.tables_behind, self.counts
+        return other
+
     async def _run(self) -> None:
         pause = self.settings.retry_s
         while not self._ended:
