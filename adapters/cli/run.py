@@ -392,6 +392,74 @@ def edge(run: RunName, runs: RunsFolder = RUNS, as_json: JsonFlag = False) -> No
     )
 
 
+@app.command(short_help="Split results of round trips, against what was expected.")
+def attribution(
+    run: RunName,
+    by: Annotated[
+        str,
+        typer.Option(help="family, route, hour, symbol, exit or entry_mode."),
+    ] = "family",
+    runs: RunsFolder = RUNS,
+    as_json: JsonFlag = False,
+) -> None:
+    """Was the edge there that was expected, and where did the rest go?
+
+    Each round trip is split into the move of the mid while it was held, what entries and exits gained
+    or lost against the mid, and fees; beside each part, what the chosen candidate had expected of it.
+    Means in bps of what was bought; the bias has a 95 % interval in which each quarter hour counts alike.
+
+    Example: kapitaalbot run attribution latest --by hour
+    """
+    from engine.errors import ConfigError
+    from engine.reports.attribution import GROUPS, PARTS
+    from engine.reports.attribution import attribution as attribute
+    from engine.reports.frames import Run
+
+    if by not in GROUPS:
+        raise ConfigError(f"round trips are not grouped by {by!r}.", f"Use {', '.join(GROUPS)}.")
+    opened = Run.open(run, runs)
+    found = attribute(opened, by)
+    if as_json:
+        facts = {"run": str(opened.path), "by": by, "trips": found.n_trips, "left": found.n_left}
+        rows = [{**each._asdict(), "bias": each.bias._asdict()} for each in found.rows]
+        write_json("run.attribution", {**facts, "rows": rows})
+        return
+    if found.total is None:
+        say(f"None of {found.n_trips} round trips can be split.")
+        return
+    rows_and_all = [*found.rows, found.total]
+    write_table(
+        (by, "trips", opened.quote, "expected", "realised", "bias", "from", "to"),
+        [
+            (
+                each.group,
+                each.bias.n,
+                f"{each.net_quote:+.2f}",
+                f"{each.expected_bps:+.1f}",
+                f"{each.realized_bps:+.1f}",
+                f"{each.realized_bps - each.expected_bps:+.1f}",
+                *("-" if end is None else f"{end:+.1f}" for end in (each.bias.low, each.bias.high)),
+            )
+            for each in rows_and_all
+        ],
+    )
+    write_table(
+        ("realised (expected), bps", *PARTS, "set aside"),
+        [
+            (
+                each.group,
+                *(f"{each.parts[part]:+.1f} ({each.expected[part]:+.1f})" for part in PARTS),
+                f"({each.expected['aside']:+.1f})",
+            )
+            for each in rows_and_all
+        ],
+    )
+    if found.n_left:
+        say(
+            f"{found.n_left} of {found.n_trips} round trips are left out: a mid or their row is missing."
+        )
+
+
 @app.command(short_help="Compare two runs: digests, rows, and side by side.")
 def compare(
     first: Annotated[str, typer.Argument(metavar="RUN", help="One run.", show_default=False)],
