@@ -265,7 +265,9 @@ def verify(
     report = check_log(folder / LOG)
     torn = manifest is None or not report.closed
     recorder = Recorder()
-    found = follow_log(built.core, _batches(folder, torn), recorder, torn=torn, progress=progress)
+    found = follow_log(
+        built.core, log_batches(folder, torn), recorder, torn=torn, progress=progress
+    )
     if found.difference is None:
         end_of_stream(built.core, recorder)
     expected = "" if manifest is None else str(manifest["digest"])
@@ -291,7 +293,7 @@ def _manifest(folder: Path) -> dict[str, Any] | None:
     return found
 
 
-def _batches(folder: Path, torn: bool) -> Iterator[np.ndarray]:
+def log_batches(folder: Path, torn: bool) -> Iterator[np.ndarray]:
     reader = LogReader(folder / LOG, tail="stop" if torn else "refuse")
     yield from without_half_a_fill(reader) if torn else reader
 
@@ -343,7 +345,7 @@ def last_state(folder: Path, *, from_start: bool = False, recorder: Recorder | N
     recorder = recorder or Recorder()
     found = follow_log(
         built.core,
-        _batches(folder, torn),
+        log_batches(folder, torn),
         recorder,
         after=after,
         torn=torn,
@@ -418,7 +420,7 @@ def finish(folder: Path) -> dict[str, Any]:
     summary = RunSummary(built.started.instruments.symbols, built.profile.run.quote)
     recorder = Recorder(lambda name, dtype: table_sink(folder, name, dtype), summary.observe)
     try:
-        found = follow_log(built.core, _batches(folder, True), recorder, torn=True)
+        found = follow_log(built.core, log_batches(folder, True), recorder, torn=True)
         if found.difference is not None:
             raise MismatchError(
                 f"the log of {folder.name} does not replay: "

@@ -55,7 +55,7 @@ from engine.core.routes import (
 from engine.core.theses import FAMILY_PARAMETERS, default_families
 from engine.errors import ConfigError
 from engine.instruments import UnknownSymbolError, canonical_symbol
-from engine.units import to_money
+from engine.units import MONEY_PER_UNIT, to_money
 from engine.venue.fees import FEE_SCHEDULES
 from engine.venue.params import PARAMETERS as VENUE_PARAMETERS
 from engine.venue.params import TIERS, venue_params
@@ -642,6 +642,45 @@ def canonical_json(profile: Any) -> str:
         sort_keys=True,
         separators=(",", ":"),
     )
+
+
+def read_frozen(config: Mapping[str, Any], outside: Mapping[str, Any] | None = None) -> Any:
+    """The profile that `canonical_json` wrote down, as a run's manifest has it under `config`.
+
+    outside : nested keys that are not in it (OUTSIDE_THE_HASH), such as where the capture lies now
+    raises ConfigError where it was written by a version with other keys
+    """
+    return make_profile(
+        merge_layers(_thawed(Profile, config), outside or {}), "the run's frozen configuration"
+    )
+
+
+def _thawed(model: Any, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Frozen numbers of a section as a person would have written them."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        field = model.model_fields.get(name)
+        readers = [] if field is None else [getattr(each, "func", None) for each in field.metadata]
+        if value is None:
+            continue
+        if isinstance(value, Mapping) and field is not None:
+            inner = field.annotation
+            if hasattr(inner, "model_fields"):
+                found[name] = _thawed(inner, value)
+            elif name == "families":
+                found[name] = {key: _thawed(FamilySection, each) for key, each in value.items()}
+            else:
+                found[name] = value
+        elif parse_duration in readers:
+            found[name] = duration_text(int(value))
+        elif parse_money in readers:
+            found[name] = Decimal(int(value)) / MONEY_PER_UNIT
+        elif parse_time in readers:
+            moment = datetime.fromtimestamp(value // 1_000_000_000, UTC)
+            found[name] = moment.replace(microsecond=value // 1000 % 1_000_000)
+        else:
+            found[name] = value
+    return found
 
 
 def config_hash(profile: Any, plugin_digests: tuple[str, ...] = ()) -> str:

@@ -20,6 +20,7 @@ from adapters.cli import (
     check,
     config,
     data,
+    features,  # noqa: F401  (adds its verb to the group `run`)
     mirror,
     ops,
     run,

@@ -87,6 +87,7 @@ and the beginning of the configuration's hash. Nothing in it changes afterwards.
 |---|---|
 | `manifest.json` | what was run on what, and what came out; written last: without it the run did not end |
 | `<table>.parquet` | one file per table below, rows in the order in which the core wrote them |
+| `features.parquet` | the whole feature vector over time, once `kapitaalbot run features` was asked for it ([howto-reports.md](howto-reports.md)) |
 
 ## The manifest
 
@@ -114,6 +115,7 @@ from engine.reports.frames import Run
 
 run = Run.open("runs/latest")  # or an id, or a folder
 run.fills  # a polars frame
+run.features  # the feature vectors, once `run features` wrote them
 run.scan("candidates")  # a LazyFrame, for tables that are large
 run.raw("fills")  # exactly as recorded
 run.sql("SELECT symbol, sum(fee_quote) FROM fills GROUP BY 1")

@@ -16,7 +16,7 @@ from engine.core.routes import FAMILY_NAMES
 from engine.errors import ConfigError, DataError
 from engine.instruments import InstrumentTable
 from engine.reports.columns import Frame, companions, quoted, sql_text
-from engine.reports.manifest import find_run, read_manifest
+from engine.reports.manifest import FEATURES_NAME, find_run, read_manifest
 from engine.reports.summary import summary_rows
 
 if TYPE_CHECKING:
@@ -223,6 +223,35 @@ class Run:
         return self.table("universe")
 
     @property
+    def features(self) -> pl.DataFrame:
+        """The whole feature vector of each symbol over time, as `run features` wrote it.
+
+        raises ConfigError where nobody asked for it yet
+        """
+        if FEATURES_NAME not in self._frames:
+            polars = need("polars", "analysis")
+            frame = polars.read_parquet(self._features_file())
+            self._frames[FEATURES_NAME] = frame.select(
+                polars.col("ts").cast(polars.Datetime("ns", "UTC")).alias("time"),
+                polars.col("symbol").cast(polars.String),
+                *(
+                    polars.col(name).fill_nan(None) if kind.is_float() else polars.col(name)
+                    for name, kind in frame.schema.items()
+                    if name != "symbol"
+                ),
+            )
+        return self._frames[FEATURES_NAME]
+
+    def _features_file(self) -> Path:
+        path = self.path / FEATURES_NAME
+        if not path.is_file():
+            raise ConfigError(
+                f"nobody wrote the feature vectors of {self.path.name} yet.",
+                f"kapitaalbot run features {self.path}",
+            )
+        return path
+
+    @property
     def commands(self) -> pl.DataFrame:
         """Every command that went to the venue."""
         return self.table("commands")
@@ -257,6 +286,12 @@ class Run:
             names = _ordered(set(known), [*known, *(each for each in made if each not in kinds)])
             columns = ", ".join(made.get(name, quoted(name)) for name in names)
             connection.execute(f"CREATE VIEW {table} AS SELECT {columns} FROM raw.{table}")
+        if (self.path / FEATURES_NAME).is_file():
+            source = sql_text(str(self.path / FEATURES_NAME))
+            connection.execute(
+                "CREATE VIEW features AS SELECT make_timestamp_ns(ts) AS time, * "
+                f"FROM read_parquet({source}, can_have_nan = true)"
+            )
         return connection
 
     def sql(self, query: str) -> pl.DataFrame:

@@ -16,6 +16,7 @@ from engine.errors import ConfigError, DataError
 RUN_SCHEMA_VERSION: Final = 1
 MANIFEST_NAME: Final = "manifest.json"
 LATEST: Final = "latest"
+FEATURES_NAME: Final = "features.parquet"  # what `run features` adds, made from the run again
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

@@ -31,7 +31,8 @@ FOUNDATION = frozenset(
 # The composition that the command line, notebooks and tests share; like cli/ it may join all.
 COMPOSITION = (
     *("adapters.cli", "adapters.record", "adapters.replay", "adapters.runs", "adapters.sessions"),
-    *("adapters.attach", "adapters.attending", "adapters.live", "adapters.start"),
+    *("adapters.attach", "adapters.attending", "adapters.features", "adapters.live"),
+    "adapters.start",
     *("adapters.mirroring", "adapters.operate", "adapters.session_market"),
     *("adapters.trading", "adapters.watching"),
 )
