@@ -167,7 +167,7 @@ def _order(ts: int, id_: int, role: int, state: int, before: int, cause: int, **
 
 def _fill(ts: int, order: int, qty: int, position: int, **values: Any) -> dict[str, Any]:
     return {
-        "ts": START + ts, "ts_venue": START + ts - 15 * MS, "order": order, "exec": order * 10,
+        "ts": START + ts, "ts_venue": START + ts - 15 * MS, "order": order, "exec": order * 10 + ts // S,
         "sym": BTC, "generation": 3, "route": JOIN, "qty": qty, "position": position, **values,
     }  # fmt: skip
 

@@ -19,6 +19,8 @@ from engine.events import (
     WHY_COMMAND,
 )
 from engine.flow.log import LogReader
+from engine.reports.frames import Run
+from engine.reports.safety import HELD, safety_page
 from engine.session.loop import event
 from tests.support.live_session import demo_keys, market, ready_for, run_for  # noqa: F401
 
@@ -77,6 +79,8 @@ def test_an_entry_that_waited_asks_again_before_it_leaves(tmp_path, tighten) -> 
 
     assert story.n_waited > 0
     assert verify(ran.folder).ok
+    page = safety_page(Run.open(ran.folder))
+    assert page.verdict == HELD, page.rules
     log = np.concatenate(list(LogReader(ran.folder / LOG)))
     entries = log[(log["kind"] == ORDER_SENT) & (log["side"] > 0)]
     if tighten:

@@ -1,0 +1,141 @@
+"""Rules that keep money safe: held by a run written by hand, broken one at a time."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from engine.commands import COMMAND
+from engine.core.protection import COVER_NONE
+from engine.core.records import table_dtype
+from engine.events import (
+    EPOCH_DEGRADED,
+    LAST,
+    MODE_EXIT_ONLY,
+    ORDER_SENT,
+    empty,
+)
+from engine.flow.journal import command_rows
+from engine.flow.log import LogWriter
+from engine.reports.frames import Run
+from engine.reports.safety import BREACH, HELD, LOG, UNCERTAIN, Rule, safety_page
+from tests.support.small_run import BTC, INSTRUMENTS, START, S, tables, write_run
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    found = write_run(tmp_path)
+    set_limit(found, 5 * S)
+    return found
+
+
+def set_limit(folder: Path, limit: int | None) -> None:
+    path = folder / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["config"] = {} if limit is None else {"exits": {"unprotected_max": limit}}
+    path.write_text(json.dumps(manifest))
+
+
+def write(folder: Path, table: str, rows: np.ndarray) -> None:
+    columns = {each: np.ascontiguousarray(rows[each]) for each in rows.dtype.names or ()}
+    pq.write_table(pa.table(columns), folder / f"{table}.parquet")
+
+
+def rule(folder: Path, name: str) -> Rule:
+    return next(each for each in safety_page(Run.open(folder)).rules if each.name == name)
+
+
+def test_a_run_that_kept_every_rule_is_held(folder):
+    page = safety_page(Run.open(folder))
+
+    assert page.verdict == HELD
+    assert {each.verdict for each in page.rules} == {HELD}
+    looked = {each.name: each.n for each in page.rules}
+    assert (looked["decided"], looked["ids"], looked["executions"]) == (1, 2, 3)
+
+
+def changed(table: str, row: int, **values: Any) -> tuple[str, np.ndarray]:
+    rows = tables()[table]
+    for name, value in values.items():
+        rows[row][name] = value
+    return table, rows
+
+
+def with_row(table: str, like: int, **values: Any) -> tuple[str, np.ndarray]:
+    rows = tables()[table]
+    more = rows[like : like + 1].copy()
+    for name, value in values.items():
+        more[name] = value
+    return table, np.concatenate((rows, more))
+
+
+@pytest.mark.parametrize(
+    ("name", "table", "example"),
+    [
+        ("decided", changed("decisions", 4, command=0), "entry 1"),
+        ("mode", changed("modes", 1, mode=MODE_EXIT_ONLY), "entry 1"),
+        ("epoch", changed("evaluations", 2, epoch_status=EPOCH_DEGRADED), "entry 1"),
+        ("ids", changed("commands", 1, id=1), "id 1 "),
+        ("executions", changed("fills", 1, exec=14), "execution 14 "),
+        ("quantity", changed("orders", 5, filled=1_000_001), "1000001 of 1000000 lots"),
+        ("holdings", changed("fills", 2, position=-1), "BTC/USD"),
+        ("one sell", with_row("orders", 4, id=3), "BTC/USD"),
+        ("cover", changed("positions", 0, coverage=COVER_NONE, ts=START + 3 * S), "BTC/USD for 6"),
+        ("cash", changed("equity", 1, cash=999_416_040_001), "+1 units"),
+    ],
+)
+def test_each_rule_that_is_broken_is_a_breach_with_an_example(folder, name, table, example):
+    write(folder, *table)
+    if name == "one sell":  # the first has ended in the run as it is
+        rows = table[1]
+        write(folder, "orders", rows[[0, 1, 2, 3, 4, 6]])
+
+    found = rule(folder, name)
+
+    assert found.verdict == BREACH
+    assert found.breaches >= 1
+    assert example in found.example
+    assert safety_page(Run.open(folder)).verdict == BREACH
+
+
+def test_cover_without_its_limit_is_uncertain_and_uncertain_is_not_held(folder):
+    set_limit(folder, None)
+
+    assert rule(folder, "cover").verdict == UNCERTAIN
+    assert safety_page(Run.open(folder)).verdict == UNCERTAIN
+
+
+def test_cash_that_was_corrected_on_record_is_uncertain_and_no_breach(folder):
+    write(folder, *changed("equity", 1, cash=999_416_040_001))
+    rows = np.zeros(1, table_dtype("recoveries"))
+    rows[0]["ts"], rows[0]["sym"], rows[0]["recovery"] = START, -1, 16
+    write(folder, "recoveries", rows)
+
+    found = rule(folder, "cash")
+
+    assert found.verdict == UNCERTAIN
+    assert "1 corrections" in found.example
+
+
+@pytest.mark.parametrize("journaled", [True, False])
+def test_an_order_that_was_sent_must_stand_in_the_log_before(folder, journaled):
+    command = np.zeros(1, COMMAND)
+    command["id"], command["sym"], command["ts"] = 1, BTC, START
+    sent = empty(1)
+    sent["kind"], sent["id"], sent["sym"], sent["ts"] = ORDER_SENT, 1, BTC, START
+    sent["flags"] = LAST
+    log = LogWriter(folder / LOG, INSTRUMENTS, log_id=folder.name, assign_seq=True)
+    if journaled:
+        log.append(command_rows(command))
+    log.append(sent)
+    if not journaled:
+        log.append(command_rows(command))
+    log.close()
+
+    found = rule(folder, "journal")
+
+    assert (found.verdict, found.n) == ((HELD, 1) if journaled else (BREACH, 1))
