@@ -143,6 +143,7 @@ class Watch(Attending):
         }
         self._tell(self._markers.start(**facts))
         if running.left is not None:
+            self._markers.taken_up(running.built.core.symbols)
             self._tell_recovered(running.left)
         self._control = asyncio.get_running_loop().create_task(self._serve())
 

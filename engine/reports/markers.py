@@ -192,6 +192,16 @@ class Markers:
         """EXECUTION_ENGINE_START: software, configuration, mode, stores, account."""
         return self._make("EXECUTION_ENGINE_START", INFO, "session", facts, "SESSION_START")
 
+    def taken_up(self, symbols: np.ndarray) -> None:
+        """The core of a session before: what it holds, and what of it is bare. No row tells of it."""
+        for sym, position in enumerate(symbols["position"]):
+            if not position["qty"]:
+                continue
+            self._held.add(sym)
+            if position["uncovered_ts"] > 0 and position["coverage"] != COVER_EXITING:
+                since = int(position["uncovered_ts"])
+                self._uncovered[sym] = since, int(position["qty"]), int(position["covered"])
+
     def stop(self, **facts: Any) -> Marker:
         """The end: what is left at the venue and why."""
         return self._make("EXECUTION_ENGINE_STOP", INFO, "session", facts, "SESSION_STOP")

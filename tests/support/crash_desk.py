@@ -178,8 +178,7 @@ class Desk:
     def runs(self, name: str) -> list[Path]:
         """The runs of one account, oldest first."""
         folder = self.place(name) / "runs"
-        whole = (each for each in folder.iterdir() if (each / "session.json").is_file())
-        return sorted(whole, key=lambda each: Started.read(each).started)
+        return runs_in(folder)
 
     # --- the judgement ---
 
@@ -187,91 +186,126 @@ class Desk:
         return self.venue.core.clients[key_of(name)].account
 
     def judge(self, name: str, stop_ts: int) -> dict[str, Any]:
-        """Nothing lost, nothing doubled, nothing uncovered; logs that replay. Returns some figures.
-
-        stop_ts : up to here (market time) the last session had heard of everything
-        """
-        runs = self.runs(name)
-        events = [read_log(each) for each in runs]
+        """Nothing lost, nothing doubled, nothing uncovered; logs that replay. Returns some figures."""
         with self._judging:  # families are compiled again each time, one thread at a time
-            proofs = [verify(each) for each in runs]
-            core = last_state(runs[-1]).built.core
-        for proof in proofs:
-            assert proof.ok, proof.difference and proof.difference.text(proof.symbols)
-        books = self.books(name)
-
-        # One placing per client id, each of them in the log before it was on the wire.
-        placed = Counter(each.cl_ord_id for each in books.orders.values())
-        assert None not in placed, "an order without a name of ours"
-        assert [id for id, n in placed.items() if n > 1] == []
-        journaled = Counter(id for rows in events for id in added(rows))
-        ids = {id_of_cl_ord_id(each) for each in placed}
-        assert ids <= set(journaled), "an order left before its intent was in the log"
-        assert [id for id, n in journaled.items() if n > 1] == []
-
-        # Every fill of the books, and no other.
-        fills = {order_key(fill.exec_id): (order, fill) for order, fill in books.fills}
-        known = {
-            int(row["aux"])
-            for rows in events
-            for row in rows[(rows["kind"] == ORDER_FILL) & (rows["id"] > 0)]
-        }
-        assert known <= set(fills)
-        late = [fill for key, (_, fill) in fills.items() if key not in known]
-        assert all(each.t > stop_ts for each in late), "a fill of the venue was never told"
-
-        # Coins and cash are those fills, each once; price * qty and fees as the venue booked them.
-        told = [fills[key] for key in known]
-        table = self.venue.core.source.instruments
-        mine = {each.symbol: i for i, each in enumerate(LogReader(runs[-1] / LOG).instruments)}
-        for symbol, i in mine.items():
-            sym = table.index(symbol)
-            position = core.symbols[i]["position"]
-            coins = sum(o.side * f.qty for o, f in told if o.sym == sym)
-            assert position["qty"] + position["dust"] == coins, f"{symbol}: coins"
-        spent = sum(order.side * fill.cost + fill.fee for order, fill in told)
-        slack = 10_000 * (1 + len(told))  # the venue rounds each to a ten-thousandth
-        assert abs(int(core.glob[0]["cash"]) - (10_000 * 10**8 - spent)) <= slack, "cash"
-
-        # Nothing uncovered for longer than the core allows itself.
-        now = int(core.glob[0]["now"])
-        allowed = int(core.params[0]["exits_unprotected_max_ns"]) + 2 * SECOND
-        n_held = 0
-        for symbol, i in mine.items():
-            position = core.symbols[i]["position"]
-            if position["qty"] == 0:
-                continue
-            n_held += 1
-            resting = sum(
-                each.qty - each.filled
-                for each in books.open.values()
-                if each.side < 0 and each.sym == table.index(symbol)
+            return judge(
+                self.runs(name), self.books(name), self.venue.core.source.instruments, stop_ts
             )
-            if position["uncovered_ts"] > 0:
-                bare_s = (now - position["uncovered_ts"]) / 1e9
-                assert now - position["uncovered_ts"] < allowed, (
-                    f"{symbol} uncovered {bare_s} s, {position['coverage']}"
-                )
-            elif position["coverage"] in (COVER_PROTECTED, COVER_AMENDING) and not late:
-                assert resting >= position["covered"] > 0, f"{symbol}: no stop rests"
-        # Whatever is open there is an order that the core works with.
-        open_ids = {
-            int(each["id"]) for each in core.orders if each["id"] > 0 and not each["ts_done"]
-        }
-        strange = [
-            each.cl_ord_id
+
+
+def judge(runs: list[Path], books: Any, table: Any, stop_ts: int) -> dict[str, Any]:
+    """Nothing lost, nothing doubled, nothing uncovered; logs that replay. Returns some figures.
+
+    runs : of one account, oldest first; books : the account at the venue; table : its pairs
+    stop_ts : up to here (market time) the last session had heard of everything
+    """
+    events = [read_log(each) for each in runs]
+    proofs = [verify(each) for each in runs]
+    core = last_state(runs[-1]).built.core
+    for proof in proofs:
+        assert proof.ok, proof.difference and proof.difference.text(proof.symbols)
+
+    # One placing per client id, each of them in the log before it was on the wire.
+    placed = Counter(each.cl_ord_id for each in books.orders.values())
+    assert None not in placed, "an order without a name of ours"
+    assert [id for id, n in placed.items() if n > 1] == []
+    journaled = Counter(id for rows in events for id in added(rows))
+    ids = {id_of_cl_ord_id(each) for each in placed}
+    assert ids <= set(journaled), "an order left before its intent was in the log"
+    assert [id for id, n in journaled.items() if n > 1] == []
+
+    # Every fill of the books, and no other.
+    fills = {order_key(fill.exec_id): (order, fill) for order, fill in books.fills}
+    known = {
+        int(row["aux"])
+        for rows in events
+        for row in rows[(rows["kind"] == ORDER_FILL) & (rows["id"] > 0)]
+    }
+    assert known <= set(fills)
+    late = [fill for key, (_, fill) in fills.items() if key not in known]
+    assert all(each.t > stop_ts for each in late), "a fill of the venue was never told"
+
+    # Coins and cash are those fills, each once; price * qty and fees as the venue booked them.
+    told = [fills[key] for key in known]
+    mine = {each.symbol: i for i, each in enumerate(LogReader(runs[-1] / LOG).instruments)}
+    for symbol, i in mine.items():
+        sym = table.index(symbol)
+        position = core.symbols[i]["position"]
+        coins = sum(o.side * f.qty for o, f in told if o.sym == sym)
+        assert position["qty"] + position["dust"] == coins, f"{symbol}: coins"
+    spent = sum(order.side * fill.cost + fill.fee for order, fill in told)
+    slack = 10_000 * (1 + len(told))  # the venue rounds each to a ten-thousandth
+    assert abs(int(core.glob[0]["cash"]) - (10_000 * 10**8 - spent)) <= slack, "cash"
+
+    # Nothing uncovered for longer than the core allows itself.
+    now = int(core.glob[0]["now"])
+    allowed = int(core.params[0]["exits_unprotected_max_ns"]) + 2 * SECOND
+    n_held = 0
+    for symbol, i in mine.items():
+        position = core.symbols[i]["position"]
+        if position["qty"] == 0:
+            continue
+        n_held += 1
+        resting = sum(
+            each.qty - each.filled
             for each in books.open.values()
-            if id_of_cl_ord_id(each.cl_ord_id) not in open_ids
-        ]
-        assert strange == [], "open at the venue, and ended for the core"
-        reconciled = events[-1][
-            (events[-1]["kind"] == HEALTH) & (events[-1]["id"] == HEALTH_RECONCILED)
-        ]
-        assert len(reconciled), "the last session never reconciled"
-        return {
-            "runs": len(runs), "orders": len(books.orders), "fills": len(fills), "held": n_held,
-            "events": [each.n_events for each in proofs],
-        }  # fmt: skip
+            if each.side < 0 and each.sym == table.index(symbol)
+        )
+        if position["uncovered_ts"] > 0:
+            bare_s = (now - position["uncovered_ts"]) / 1e9
+            assert now - position["uncovered_ts"] < allowed, (
+                f"{symbol} uncovered {bare_s} s, {position['coverage']}"
+            )
+        elif position["coverage"] in (COVER_PROTECTED, COVER_AMENDING) and not late:
+            assert resting >= position["covered"] > 0, f"{symbol}: no stop rests"
+    # And by the books alone: while a session is there, what is held has sells for it that rest.
+    begin = int(events[-1]["ts"][0])
+    bare_s = {symbol: longest_bare(books, table.index(symbol), begin, now) / 1e9 for symbol in mine}
+    # Whatever is open there is an order that the core works with.
+    open_ids = {int(each["id"]) for each in core.orders if each["id"] > 0 and not each["ts_done"]}
+    strange = [
+        each.cl_ord_id
+        for each in books.open.values()
+        if id_of_cl_ord_id(each.cl_ord_id) not in open_ids
+    ]
+    assert strange == [], "open at the venue, and ended for the core"
+    reconciled = events[-1][
+        (events[-1]["kind"] == HEALTH) & (events[-1]["id"] == HEALTH_RECONCILED)
+    ]
+    assert len(reconciled), "the last session never reconciled"
+    return {
+        "runs": len(runs), "orders": len(books.orders), "fills": len(fills), "held": n_held,
+        "events": [each.n_events for each in proofs], "bare_s": max(bare_s.values()),
+    }  # fmt: skip
+
+
+def longest_bare(books: Any, sym: int, start: int, stop: int) -> int:
+    """How long, at most, more of a pair was held than its open sells cover, ns, by the venue's books."""
+    changes: list[tuple[int, int, int]] = []  # time, coins, cover
+    for order, fill in books.fills:
+        if order.sym == sym:
+            changes.append((fill.t, order.side * fill.qty, 0))
+            if order.side < 0:
+                changes.append((fill.t, 0, -fill.qty))
+    for order in books.orders.values():
+        if order.sym == sym and order.side < 0 and order.t_opened:
+            changes.append((order.t_opened, 0, order.qty))
+            if order.t_closed:
+                changes.append((order.t_closed, 0, -order.leaves))
+    held = cover = longest = 0
+    since = 0
+    for t, coins, more in [*sorted(changes), (stop, 0, 0)]:
+        if since and t > start:
+            longest = max(longest, min(t, stop) - max(since, start))
+        held, cover = held + coins, cover + more
+        since = (since or t) if held > cover else 0
+    return longest
+
+
+def runs_in(folder: Path) -> list[Path]:
+    """The sessions in a folder of runs, oldest first."""
+    whole = (each for each in folder.iterdir() if (each / "session.json").is_file())
+    return sorted(whole, key=lambda each: Started.read(each).started)
 
 
 def key_of(name: str) -> str:

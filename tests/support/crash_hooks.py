@@ -29,14 +29,22 @@ from engine.events import (
 RUNNING: list[Any] = []  # the session of this process, once it has begun
 NOTE: dict[str, Any] = {}  # what a hook has seen, for whoever looks into the ashes
 _NOTES: list[Path] = []
+_UNDO: list[Callable[[], None]] = []
+
+
+def killed() -> None:
+    """No goodbye: as `kill -9`."""
+    os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(60)
+
+
+DEATH: list[Callable[[], None]] = [killed]  # how it comes; crash_world.py has another
 
 
 def die() -> None:
-    """No goodbye: as `kill -9`."""
     if _NOTES:
         _NOTES[0].write_text(json.dumps(NOTE))
-    os.kill(os.getpid(), signal.SIGKILL)
-    time.sleep(60)
+    DEATH[-1]()
 
 
 def role_of(id: int) -> int:
@@ -59,7 +67,18 @@ def has(commands: np.ndarray, kind: int, *roles: int) -> bool:
 
 
 def wrap(owner: Any, name: str, make: Callable[[Any], Any]) -> None:
-    setattr(owner, name, make(getattr(owner, name)))
+    inner = getattr(owner, name)
+    _UNDO.append(lambda: setattr(owner, name, inner))
+    setattr(owner, name, make(inner))
+
+
+def uninstall() -> None:
+    """Take every hook of this process away again."""
+    while _UNDO:
+        _UNDO.pop()()
+    RUNNING.clear()
+    NOTE.clear()
+    _NOTES.clear()
 
 
 # --- the ways in ----------------------------------------------------------------------------------
@@ -283,10 +302,14 @@ def at_rotation(moment: str) -> Callable[[], None]:
         from engine.flow.files import Files
         from engine.flow.log import LogWriter
 
-        def short(*arguments: Any, **options: Any) -> LogWriter:
-            return LogWriter(*arguments, **{**options, "segment_bytes": 40_000})
+        def make_short(inner: Any) -> Any:
+            def short(*arguments: Any, **options: Any) -> LogWriter:
+                made: LogWriter = inner(*arguments, **{**options, "segment_bytes": 40_000})
+                return made
 
-        live.LogWriter = short  # type: ignore[misc,assignment]
+            return short
+
+        wrap(live, "LogWriter", make_short)
         if moment == "ended":
 
             def make(inner: Any) -> Any:
@@ -393,6 +416,26 @@ def at_close(moment: str) -> Callable[[], None]:
     return install
 
 
+def while_bare() -> Callable[[], None]:
+    """What is held has had no stop for a while, and the log says so."""
+
+    def install() -> None:
+        import adapters.live as live
+
+        def make(inner: Any) -> Any:
+            def second(self: Any, now: int) -> None:
+                inner(self, now)
+                since = self.built.core.symbols["position"]["uncovered_ts"]
+                if ((since > 0) & (now - since > 3_000_000_000)).any():
+                    die()
+
+            return second
+
+        wrap(live.Running, "second", make)
+
+    return install
+
+
 def ack_of(role: int) -> Callable[[np.ndarray], bool]:
     def fits(rows: np.ndarray) -> bool:
         acks = rows["id"][rows["kind"] == ORDER_ACK]
@@ -451,6 +494,7 @@ HOOKS: dict[str, Callable[[], None]] = {
     "C29": at_way_down(),
     "C29 saved": at_close("saved"),
     "C29 ended": at_close("ended"),
+    "bare": while_bare(),
     "C30": at_rotation("ended"),
     "C30 unnamed": at_rotation("unnamed"),
 }

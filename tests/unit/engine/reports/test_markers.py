@@ -27,6 +27,7 @@ from engine.core.recoveries import (
     RECOVERY_RECONCILED,
     RECOVERY_SHORT,
 )
+from engine.core.state import SYMBOL
 from engine.instruments import STATUS_CANCEL_ONLY, STATUS_ONLINE, Instrument, InstrumentTable
 from engine.reports.markers import _RECOVERIES, LEVELS, NAMES, Markers, mode_alert
 
@@ -193,6 +194,19 @@ def test_what_is_covered_leaving_or_flat_is_not_bare(row):
     made.of_rows("positions", rows_of("positions", row))
 
     assert [] == made.uncovered(99 * S)
+
+
+def test_what_a_core_that_is_taken_up_holds_bare_is_told_without_a_row():
+    """Killed while it was bare, and bare it stays: nothing changes that could make a row."""
+    symbols = np.zeros(3, SYMBOL)
+    for sym, since, coverage in ((0, S, COVER_NONE), (1, 0, COVER_PROTECTED)):
+        held = symbols[sym]["position"]
+        held["qty"], held["uncovered_ts"], held["coverage"] = 5, since, coverage
+    made = markers()
+    made.taken_up(symbols)
+
+    late = told(made.uncovered(60 * S))
+    assert [("EXIT_COVERAGE_MISSING", "error", "UNPROTECTED")] == late
 
 
 def test_a_stop_that_covers_a_part_leaves_the_rest_bare():
