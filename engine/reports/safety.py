@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 
 from engine.clock import utc_text
-from engine.commands import ADD, ROLE_ENTRY
-from engine.core.orders import is_terminal
+from engine.commands import ADD, ROLE_ENTRY, ROLE_PROTECTION
+from engine.core.orders import ORDER_STATE_SUSPECT, is_terminal
 from engine.core.protection import COVER_AMENDING, COVER_PROTECTED
 from engine.core.records import (
     EPOCH_NOT_VALID,
@@ -31,6 +31,7 @@ from engine.core.records import (
 from engine.core.recoveries import (
     RECOVERY_CASH_ACCEPTED,
     RECOVERY_HISTORY,
+    RECOVERY_STOPPING,
     RECOVERY_WRITTEN_OFF,
 )
 from engine.events import EPOCH_VALID, MODE_NORMAL, MODE_REDUCED, ORDER_COMMAND, ORDER_SENT
@@ -157,7 +158,7 @@ def _facts(evidence: _Evidence) -> Iterator[tuple[str, str]]:
     if len(took):
         half, most = np.percentile(took, (50, 99), method="lower")
         yield "sent to acknowledged", f"p50 {half:.1f} ms, p99 {most:.1f} ms, {len(took)} orders"
-    bare = [each[0] for each in uncovered(evidence)]
+    bare = [each.took for each in uncovered(evidence)]
     if bare:
         yield (
             "uncovered",
@@ -316,8 +317,21 @@ def _one_sell(evidence: _Evidence) -> _Found:
     return _Found(n, breaches)
 
 
-def uncovered(evidence: _Evidence) -> list[tuple[int, int, int]]:
-    """Stretches in which something held had no resting stop: how long (ns), symbol, from when."""
+class Bare(NamedTuple):
+    """A stretch in which something held was not known to be covered; ns. doubt : its stop was SUSPECT"""
+
+    took: int
+    sym: int
+    began: int
+    doubt: bool
+
+
+def uncovered(evidence: _Evidence) -> list[Bare]:
+    """Stretches without a resting stop that is known, but for the end of an orderly session.
+
+    When a session ends its lines end, and every order is in doubt from then on: the stop rests at the
+    venue as it was last heard of.
+    """
     since: dict[int, int] = {}
     found = []
     for row in evidence.rows("positions"):
@@ -325,29 +339,41 @@ def uncovered(evidence: _Evidence) -> list[tuple[int, int, int]]:
         if row["qty"] > 0 and row["coverage"] not in (COVER_PROTECTED, COVER_AMENDING):
             since.setdefault(sym, row["ts"])
         elif sym in since:
-            found.append((row["ts"] - since[sym], sym, since.pop(sym)))
-    # Bare at the end: until the last thing that was recorded.
+            began = since.pop(sym)
+            found.append(Bare(row["ts"] - began, sym, began, _in_doubt(evidence, sym, began)))
     last = max([0, *evidence.table("evaluations")["ts"][-1:].tolist()])
-    return found + [(max(last - began, 0), sym, began) for sym, began in since.items()]
+    recoveries = evidence.table("recoveries")
+    ends = recoveries["ts"][recoveries["recovery"] == RECOVERY_STOPPING].tolist()
+    for sym, began in since.items():
+        doubt = _in_doubt(evidence, sym, began)
+        if not (doubt and ends and began >= ends[-1]):
+            found.append(Bare(max(last - began, 0), sym, began, doubt))
+    return found
+
+
+def _in_doubt(evidence: _Evidence, sym: int, ts: int) -> bool:
+    """Was a stop of this symbol SUSPECT then?"""
+    orders = evidence.table("orders")
+    mine = (orders["sym"] == sym) & (orders["role"] == ROLE_PROTECTION) & (orders["ts"] <= ts)
+    rows = np.flatnonzero(mine)
+    return bool(len(rows)) and int(orders["state"][rows[-1]]) == ORDER_STATE_SUSPECT
 
 
 def _covered(evidence: _Evidence) -> _Found:
     """Nothing held is uncovered for longer than exits.unprotected_max."""
     limit = evidence.run.manifest["config"].get("exits", {}).get("unprotected_max")
     n = len(evidence.table("positions")["ts"])
-    longest = uncovered(evidence)
     if limit is None:
         return _Found(n, [], "the manifest does not say exits.unprotected_max")
-    most = int(limit)
-    over = sorted((each for each in longest if each[0] > most), reverse=True)
-    return _Found(
-        n,
-        [
-            f"{evidence.symbol(sym)} for {took / _SECOND:.1f} s from {utc_text(began)}, "
-            f"limit {most / _SECOND:g} s"
-            for took, sym, began in over
-        ],
-    )
+    over = sorted((each for each in uncovered(evidence) if each.took > limit), reverse=True)
+    texts = {
+        each: f"{evidence.symbol(each.sym)} for {each.took / _SECOND:.1f} s from "
+        f"{utc_text(each.began)}, limit {limit / _SECOND:g} s"
+        for each in over
+    }
+    doubts = [texts[each] for each in over if each.doubt]
+    doubt = f"while its stop was in doubt: {doubts[0]}" if doubts else ""
+    return _Found(n, [texts[each] for each in over if not each.doubt], doubt)
 
 
 def _cash(evidence: _Evidence) -> _Found:

@@ -10,8 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from engine.commands import COMMAND
+from engine.core.orders import ORDER_STATE_SUSPECT
 from engine.core.protection import COVER_NONE
 from engine.core.records import table_dtype
+from engine.core.recoveries import RECOVERY_CASH_ACCEPTED, RECOVERY_STOPPING
 from engine.events import (
     EPOCH_DEGRADED,
     LAST,
@@ -102,6 +104,29 @@ def test_each_rule_that_is_broken_is_a_breach_with_an_example(folder, name, tabl
     assert safety_page(Run.open(folder)).verdict == BREACH
 
 
+@pytest.mark.parametrize(("stopping", "verdict"), [(0, UNCERTAIN), (4, HELD), (6, UNCERTAIN)])
+def test_cover_that_is_only_in_doubt_is_uncertain_and_an_ended_session_leaves_its_stop(
+    folder, stopping, verdict
+):
+    """The stop is SUSPECT from the fifth second to the end; the session stops at second `stopping`."""
+    orders = tables()["orders"]
+    orders[5]["state"], orders[5]["ts"] = ORDER_STATE_SUSPECT, START + 5 * S
+    write(folder, "orders", orders)
+    positions = tables()["positions"][:1]
+    positions[0]["coverage"], positions[0]["ts"] = COVER_NONE, START + 5 * S
+    write(folder, "positions", positions)
+    evaluations = tables()["evaluations"]
+    evaluations[3]["ts"] = START + 20 * S
+    write(folder, "evaluations", evaluations)
+    if stopping:
+        rows = np.zeros(1, table_dtype("recoveries"))
+        rows[0]["ts"], rows[0]["sym"] = START + stopping * S, -1
+        rows[0]["recovery"] = RECOVERY_STOPPING
+        write(folder, "recoveries", rows)
+
+    assert rule(folder, "cover").verdict == verdict
+
+
 def test_cover_without_its_limit_is_uncertain_and_uncertain_is_not_held(folder):
     set_limit(folder, None)
 
@@ -112,7 +137,7 @@ def test_cover_without_its_limit_is_uncertain_and_uncertain_is_not_held(folder):
 def test_cash_that_was_corrected_on_record_is_uncertain_and_no_breach(folder):
     write(folder, *changed("equity", 1, cash=999_416_040_001))
     rows = np.zeros(1, table_dtype("recoveries"))
-    rows[0]["ts"], rows[0]["sym"], rows[0]["recovery"] = START, -1, 16
+    rows[0]["ts"], rows[0]["sym"], rows[0]["recovery"] = START, -1, RECOVERY_CASH_ACCEPTED
     write(folder, "recoveries", rows)
 
     found = rule(folder, "cash")
