@@ -18,8 +18,6 @@ from pathlib import Path
 from queue import Queue
 from typing import Any
 
-import numpy as np
-
 from adapters.kraken.order_state import id_of_cl_ord_id
 from adapters.kraken.orders import order_key
 from adapters.lease import open_folder
@@ -28,55 +26,23 @@ from adapters.local_venue.account import compile_venue
 from adapters.local_venue.clock import VenueClock
 from adapters.sessions import LOG, Started, last_state, verify
 from adapters.start import remember_run
-from engine import commands as c
 from engine.clock import WallClock
 from engine.core.protection import COVER_AMENDING, COVER_PROTECTED
-from engine.events import EVENT, HEALTH, HEALTH_RECONCILED, ORDER_COMMAND, ORDER_FILL
-from engine.flow.journal import RECORDS, commands_of
+from engine.events import HEALTH, HEALTH_RECONCILED, ORDER_FILL
 from engine.flow.log import LogReader
 from tests.support.capture_venue import running_venue
 from tests.support.crash_nursery import FAMILY, SECOND
+from tests.support.desks import added, eager_profile, merged, read_log
 
 ROOT = Path(__file__).resolve().parents[2]
-SYMBOLS = ("BTC/USD", "ETH/USD")
 HISTORY_S = 930  # before a session may trade: the regime needs a quarter of an hour
 HISTORY_SPEED = 300.0
 KILLED = -9
 
-# Thresholds so low that it trades at once; exits so early that all kinds of orders come by.
-PROFILE: dict[str, Any] = {
-    "plugins": [FAMILY],
-    "run": {"name": "crash", "cash": 10_000},
-    "evaluation": {"warmup": "1s"},
-    "families": {"always": {"enabled": True}},
-    "exits": {"time_multiple": 0.5},
-    "readiness": {
-        "net_min_bps": -1000.0,
-        "capturable_min": 0.0,
-        "fill_prob_min": 0.0,
-        "spread_max_bps": 1000.0,
-        "exit_drag_max_bps": 10000.0,
-        "touch_multiple": 0.0,
-        "queue_wait_max_s": 1000000.0,
-        "exit_drag_below_move": False,
-    },
-    "regime": {"depth_min": 0.0, "spread_low_liquidity_bps": 1000.0},
-    "live": {
-        "symbols": list(SYMBOLS),
-        "endpoint": "local",
-        "allow_orders": True,
-        "depth": 10,
-        "snapshot_every": "5s",
-    },
-}
-
-
-def merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
-    found = dict(one)
-    for name, value in other.items():
-        deep = isinstance(value, Mapping) and isinstance(found.get(name), Mapping)
-        found[name] = merged(found[name], value) if deep else value
-    return found
+# Exits so early that all kinds of orders come by.
+PROFILE: dict[str, Any] = eager_profile(
+    "crash", FAMILY, exits={"time_multiple": 0.5}, live={"snapshot_every": "5s"}
+)
 
 
 class Desk:
@@ -310,19 +276,6 @@ def runs_in(folder: Path) -> list[Path]:
 
 def key_of(name: str) -> str:
     return "crash" + name.replace(" ", "").ljust(20, "x")
-
-
-def read_log(run: Path) -> np.ndarray:
-    batches = list(LogReader(run / LOG, tail="stop"))
-    return np.concatenate(batches) if batches else np.zeros(0, EVENT)
-
-
-def added(rows: np.ndarray) -> list[int]:
-    """Client ids of the orders that a log has placed."""
-    mine = rows[rows["kind"] == ORDER_COMMAND]
-    mine = mine[: len(mine) // RECORDS * RECORDS]
-    commands = commands_of(mine)
-    return [int(each) for each in commands["id"][commands["kind"] == c.ADD]]
 
 
 @contextmanager

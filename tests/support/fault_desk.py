@@ -20,97 +20,79 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
+from apprise.decorators import notify
 
-from adapters.attending import Attending, Several
-from adapters.kraken.keys import Redactor, Secret
-from adapters.kraken.order_state import id_of_cl_ord_id
+from adapters.alerts import Alerts
+from adapters.attending import Attending
+from adapters.kraken.account import id_of_cl_ord_id
 from adapters.kraken.orders import order_key
 from adapters.kraken.phases import SECOND
-from adapters.kraken.settle import Patience
-from adapters.live import Ran, Running, run_session
+from adapters.live import Ran, Running
 from adapters.local_venue import ApiKey, LocalVenue, VenueOptions, generated, serve
 from adapters.local_venue.account import compile_venue
 from adapters.local_venue.clock import VenueClock
 from adapters.local_venue.faults import Fault
 from adapters.local_venue.keys import DEMO_SECRET
-from adapters.sessions import LOG, verify
-from adapters.start import Ready, held_account, plan_session
-from adapters.trading import prepare_trading
+from adapters.operate import operate
+from adapters.sessions import verify
+from adapters.start import Ready, plan_session
 from adapters.watching import Watch
 from engine import commands as c
 from engine.alerts import ALERTS
 from engine.clock import WallClock
 from engine.core.protection import COVER_PROTECTED
+from engine.core.tape import S_SECOND, S_VOL
 from engine.events import (
-    EVENT,
     HEALTH,
     HEALTH_ACCOUNT_LOST,
     HEALTH_RECONCILED,
     MODE_NORMAL,
-    ORDER_COMMAND,
     ORDER_FILL,
     ORDER_SENT,
 )
-from engine.flow.journal import RECORDS, commands_of
-from engine.flow.log import LogReader
+from tests.support.desks import (
+    SYMBOLS,
+    added,
+    commands_in,
+    eager_profile,
+    families_compiled_once,
+    merged,
+    read_log,
+)
 
-SYMBOLS = ("BTC/USD", "ETH/USD")
-HISTORY_S = 960  # the regime asks for a quarter of an hour
+# The regime asks for the volatility of 300 seconds of the last hour.
+SECONDS_HEARD = 360
+HISTORY_LASTS_S = 2400
+HISTORY_SPEED = 60.0
 SPEED = 20.0
-STORY_S = 25.0  # of the machine: a story that takes longer has failed
+LAG_NS = SECOND // 10  # of the market: so long may the venue keep still
+STORY_S = 60.0  # of the machine: a story that takes longer has failed
 FAMILY = f"{Path(__file__).with_name('always.py')}:always"
-PROFILE: dict[str, Any] = {
-    "plugins": [FAMILY],
-    "run": {"name": "faults", "cash": 10_000},
-    "evaluation": {"warmup": "1s"},
-    "families": {"always": {"enabled": True}},
-    "exits": {"time_multiple": 3.0},
-    "readiness": {
-        "net_min_bps": -1000.0,
-        "capturable_min": 0.0,
-        "fill_prob_min": 0.0,
-        "spread_max_bps": 1000.0,
-        "exit_drag_max_bps": 10000.0,
-        "touch_multiple": 0.0,
-        "queue_wait_max_s": 1000000.0,
-        "exit_drag_below_move": False,
-    },
-    "regime": {"depth_min": 0.0, "spread_low_liquidity_bps": 1000.0},
-    "live": {
-        "symbols": list(SYMBOLS),
-        "endpoint": "local",
-        "allow_orders": True,
-        "depth": 10,
-        "deadline": "5s",
-        "quarantine": "10s",
-        "reconcile_every": "20s",
-    },
-}
-PATIENCE = Patience(
-    deadline=5 * SECOND, quarantine=10 * SECOND, every=20 * SECOND,
-    retry=(2 * SECOND, 4 * SECOND), overlap=5 * SECOND,
-)  # fmt: skip
+PROFILE: dict[str, Any] = eager_profile(
+    "faults",
+    FAMILY,
+    exits={"time_multiple": 3.0},
+    live={"deadline": "5s", "quarantine": "10s", "reconcile_every": "20s"},
+)
 
 Condition = Callable[[], Any]
 Story = Callable[["Scene"], Iterator[Condition]]
 
 
-def merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
-    found = dict(one)
-    for name, value in other.items():
-        deep = isinstance(value, Mapping) and isinstance(found.get(name), Mapping)
-        found[name] = merged(found[name], value) if deep else value
-    return found
-
-
 class MarketClock:
-    """The venue's market time. `step` : what a test adds to it, as a clock that is set does."""
+    """The venue's market time. `step` : what a test adds to it, as a clock that is set does.
 
-    def __init__(self, clock: VenueClock) -> None:
-        self._clock, self.speed, self.step = clock, clock.speed, 0
+    A busy machine may leave the venue behind its own pace: then this clock waits for it.
+    """
+
+    def __init__(self, venue: LocalVenue) -> None:
+        self._core, self._clock = venue.core, venue.clock
+        self.speed, self.step = venue.clock.speed, 0
 
     def now(self) -> int:
-        return self._clock.market(self._clock.wall()) + self.step
+        there = self._clock.market(self._clock.wall())
+        return min(there, self._core.now + LAG_NS) + self.step
 
     def seconds_until(self, ts: int) -> float:
         return (ts - self.now()) / 1e9 / self.speed
@@ -123,7 +105,6 @@ class Scene(Attending):
         self, desk: FaultDesk, name: str, story: Story, ended: list[asyncio.Event]
     ) -> None:
         self.desk, self.name = desk, name
-        self.watch: Any = None
         self.running: Running = None  # type: ignore[assignment]
         self.clock: Any = None
         self.told: list[tuple[str, str]] = []  # code, facts, as raised
@@ -287,10 +268,13 @@ class Scene(Attending):
 class FaultDesk:
     """One venue in a thread, its fault script in the hands of stories."""
 
-    def __init__(self, folder: Path, venue: LocalVenue, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, folder: Path, venue: LocalVenue, loop: asyncio.AbstractEventLoop, listener: str
+    ) -> None:
         self.folder, self.venue, self.loop = folder, venue, loop
         self.n_before = 0
         self.before: Path | None = None
+        self._listener, self._heard_ts = listener, -HISTORY_LASTS_S * SECOND
 
     def at_venue(self, call: Callable[[], Any]) -> Any:
         """Do something in the venue's own thread and wait for it."""
@@ -337,13 +321,14 @@ class FaultDesk:
         where = {
             "run": {"out": str(place / "runs")},
             "live": {"state": str(place / "state"), "keys": f"file:{keys}"},
+            "alerts": {"urls": [f"faultdesk://{name}"]},
         }
         given = merged(merged(PROFILE, where), profile or {})
         ready = plan_session(None, mode, given, {"KAPITAALBOT_LIVE": "local"}, seed=1)
         plan = replace(
             ready.plan,
             hosts=replace(ready.plan.hosts, public=self.venue.public_url),
-            clock=MarketClock(self.venue.clock),  # type: ignore[arg-type]
+            clock=MarketClock(self.venue),  # type: ignore[arg-type]
             previous=ready.plan.previous or self.before,
         )
         where_to = replace(
@@ -363,46 +348,25 @@ class FaultDesk:
         take_over: bool = False,
         for_s: float = STORY_S,
     ) -> Scene:
-        """Run a session of account `name` through its story; as adapters/operate.py does."""
-        from adapters.operate import _Remember
-
+        """Operate a session of account `name` through its story."""
+        self._hear_market()
+        self._close_others(name)
         ended: list[asyncio.Event] = []
         scene = Scene(self, name, story, ended)
         self.n_before = len(self.venue.faults.done)
         ready = change(self.ready(name, mode, profile))
         scene.clock = ready.plan.clock
-        redactor = Redactor()
-        redactor.add(Secret(DEMO_SECRET))
         failure: BaseException | None = None
         try:
-            with held_account(ready, take_over) as lease:
-                watch = scene.watch = Watch(ready, lease, redactor.clean, None, lines=False)
-                tell = watch.alerts.tell
-
-                def listen(code: str, /, **facts: Any) -> Any:
-                    scene.told.append((code, json.dumps(facts, default=str)))
-                    return tell(code, **facts)
-
-                def deliver(title: str, body: str) -> bool:
-                    scene.bodies.append(f"{title}\n{body}")
-                    return True
-
-                def say(level: str, text: str) -> None:
-                    scene.said.append(f"{level} {text}")
-                    watch.say(level, text)
-
-                watch.alerts.tell = listen  # type: ignore[method-assign]
-                watch.alerts._deliver = deliver
-                prepare = None
-                if ready.gate.may_send:
-                    prepare = prepare_trading(ready, lease, say, PATIENCE)
-                scene.ran = run_session(
-                    ready.plan,
-                    attending=Several((_Remember(ready), watch, scene), scene.said.append),
-                    prepare=prepare,
+            with overheard(scene):
+                scene.ran = operate(
+                    ready,
                     stop=ended.append,
                     for_s=for_s,
+                    take_over=take_over,
                     talk=scene.said.append,
+                    lines=False,
+                    more=(scene,),
                 )
         except BaseException as error:
             failure = error
@@ -418,6 +382,37 @@ class FaultDesk:
         elif not scene.finished:
             raise AssertionError(f"the story stands still at {where(scene)}")
         return scene
+
+    def _close_others(self, name: str) -> None:
+        """Accounts of tests before: the market is played to each, and a venue of many is slow."""
+
+        def close() -> None:
+            clients = self.venue.core.clients
+            for key in clients.keys() - {key_of(name)}:
+                del clients[key]
+
+        self.at_venue(close)
+
+    def _hear_market(self) -> None:
+        """Let a session in shadow listen to the market, if none has lately: others take it up."""
+        if self.venue.core.now - self._heard_ts < HISTORY_LASTS_S * SECOND:
+            return
+
+        def listen(scene: Scene) -> Iterator[Condition]:
+            yield lambda: scene.now > self._heard_ts
+            since = scene.now
+            yield lambda: seconds_heard(scene, since) >= SECONDS_HEARD
+
+        self._heard_ts = self.venue.core.now
+        speed = self.venue.clock.speed
+        self.run_at(HISTORY_SPEED)
+        asleep = {"families": {"always": {"enabled": False}}}
+        try:
+            seen = self.session(self._listener, listen, mode="shadow", profile=asleep, for_s=120.0)
+        finally:
+            self.run_at(speed)
+        assert seen.ran is not None
+        self.before, self._heard_ts = seen.ran.folder, self.venue.core.now
 
     # --- the judgement ---
 
@@ -483,9 +478,44 @@ def key_of(name: str) -> str:
     return "fault" + name.ljust(20, "x")
 
 
-def read_log(run: Path) -> np.ndarray:
-    batches = list(LogReader(run / LOG, tail="stop"))
-    return np.concatenate(batches) if batches else np.zeros(0, EVENT)
+def seconds_heard(scene: Scene, since: int) -> int:
+    """Of how many seconds since then every pair has a volatility."""
+    samples = scene.core.symbols["tape"]["samples"]
+    told = (samples[:, :, S_SECOND] * SECOND > since) & (samples[:, :, S_VOL] >= 0)
+    return int(told.sum(axis=1).min())
+
+
+@contextmanager
+def overheard(scene: Scene) -> Iterator[None]:
+    """The scene hears what the session raises, what is said, and gets the messages of its person."""
+    tell, say = Alerts.tell, Watch.say
+
+    def listen(alerts: Alerts, code: str, /, **facts: Any) -> Any:
+        scene.told.append((code, json.dumps(facts, default=str)))
+        return tell(alerts, code, **facts)
+
+    def note(watch: Watch, level: str, text: str) -> None:
+        scene.said.append(f"{level} {text}")
+        say(watch, level, text)
+
+    def deliver(title: str, body: str) -> bool:
+        scene.bodies.append(f"{title}\n{body}")
+        return True
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Alerts, "tell", listen)
+        patch.setattr(Watch, "say", note)
+        patch.setitem(PERSONS, scene.name, deliver)
+        yield
+
+
+# Who gets the messages of an account: `faultdesk://NAME` among its alerts.urls.
+PERSONS: dict[str, Callable[[str, str], bool]] = {}
+
+
+@notify(on="faultdesk")  # type: ignore[untyped-decorator]
+def _deliver(body: str, title: str, *_: Any, meta: Mapping[str, str], **__: Any) -> bool:
+    return PERSONS[meta["host"]](title, body)
 
 
 def no_entry_in_doubt(rows: np.ndarray) -> None:
@@ -504,21 +534,11 @@ def no_entry_in_doubt(rows: np.ndarray) -> None:
             assert not (doubt and int(row["id"]) in intents), "an entry while in doubt"
 
 
-def commands_in(rows: np.ndarray) -> np.ndarray:
-    mine = rows[rows["kind"] == ORDER_COMMAND]
-    return commands_of(mine[: len(mine) // RECORDS * RECORDS])
-
-
-def added(rows: np.ndarray) -> list[int]:
-    commands = commands_in(rows)
-    return [int(each) for each in commands["id"][commands["kind"] == c.ADD]]
-
-
 @contextmanager
 def fault_desk(
     folder: Path, names: tuple[str, ...], speed: float = SPEED, **options: Any
 ) -> Iterator[FaultDesk]:
-    """A desk whose sessions have a history; `names` are its accounts."""
+    """A desk whose sessions have a history; `names` are its accounts, the first one listens."""
     compile_venue()
     keys = [ApiKey(key_of(each)) for each in names]
     chosen = VenueOptions(
@@ -529,7 +549,7 @@ def fault_desk(
     async def go() -> None:
         ended = asyncio.Event()
         async with serve(
-            generated(7), speed=HISTORY_S / 6, options=chosen, keys=keys, record=False
+            generated(7), speed=speed, options=chosen, keys=keys, record=False
         ) as venue:
             box.update(venue=venue, loop=asyncio.get_running_loop(), ended=ended)
             ready.set()
@@ -539,19 +559,8 @@ def fault_desk(
     thread.start()
     assert ready.wait(60)
     try:
-        desk = FaultDesk(folder, box["venue"], box["loop"])
-
-        def listen(scene: Scene) -> Iterator[Condition]:
-            yield lambda: scene.now > 0
-            yield scene.after(HISTORY_S)
-
-        seen = desk.session(
-            names[0], listen, mode="shadow", profile={"families": {"always": {"enabled": False}}}
-        )
-        assert seen.ran is not None
-        desk.before = seen.ran.folder
-        desk.run_at(speed)
-        yield desk
+        with families_compiled_once():
+            yield FaultDesk(folder, box["venue"], box["loop"], names[0])
     finally:
         box["loop"].call_soon_threadsafe(box["ended"].set)
         thread.join()
