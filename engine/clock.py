@@ -73,6 +73,11 @@ class PacedClock:
         return (ts - self.now()) / 1e9 / self.speed
 
 
+def machine_seconds(clock: Clock, ns: int) -> float:
+    """How long the machine sleeps until `clock` has gone on by `ns`: shorter where it is paced."""
+    return ns / 1e9 / float(getattr(clock, "speed", 1.0))
+
+
 class Stopwatch:
     """Elapsed wall time of a piece of work, for progress and manifests, never for decisions."""
 

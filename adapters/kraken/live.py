@@ -21,7 +21,7 @@ from adapters.kraken.keeper import Keeper
 from adapters.kraken.phases import SECOND, Phase
 from adapters.kraken.public import Line
 from adapters.kraken.rotation import Measures
-from engine.clock import Clock
+from engine.clock import Clock, machine_seconds
 from engine.errors import ClockError, KapitaalbotError, SecretError
 
 TICK_S: Final = 0.1
@@ -100,17 +100,19 @@ class Hub:
         session = self.capture.sessions[conn]
         while session.phase is not Phase.STOPPED:
             if session.phase is Phase.WAITING:
-                wait = (self._due.get(conn, 0) - self.stamp()) / 1e9
+                wait = self._due.get(conn, 0) - self.stamp()
                 if wait <= 0 and session.token_missing:
                     await self._token(conn)
                 elif wait <= 0 and self._connecting(conn):
                     return True
-                wait = max((self._due.get(conn, 0) - self.stamp()) / 1e9, 0.001)
+                wait = self._due.get(conn, 0) - self.stamp()
+                # In seconds of the machine: a market that runs faster is not waited for longer.
+                wait_s = max(machine_seconds(self._clock, wait), 0.001)
             else:
-                wait = TICK_S
+                wait_s = TICK_S
             self._moved[conn].clear()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._moved[conn].wait(), wait)
+                await asyncio.wait_for(self._moved[conn].wait(), wait_s)
         return False
 
     def _connecting(self, conn: int) -> bool:

@@ -20,11 +20,11 @@ from adapters.kraken.keys import Secret
 from adapters.kraken.phases import Note, Phase, Step
 from adapters.kraken.private import PRIVATE_URL, PrivateSession
 from adapters.kraken.public import Line
-from engine.clock import Clock, WallClock
+from engine.clock import Clock, WallClock, machine_seconds
 
 TICK_S: Final = 0.25
 INBOX_MAX: Final = 20_000  # messages that wait; private channels are slow, so this is minutes
-TOKEN_RETRY_S: Final = 5.0
+TOKEN_RETRY_NS: Final = 5_000_000_000
 _ENDING: Final = (Phase.STOPPING, Phase.STOPPED)
 
 
@@ -92,34 +92,35 @@ class PrivateLine:
         while not self._stopping.is_set():
             wait_s = TICK_S
             if session.phase is Phase.WAITING:
-                wait_s = (self._due - self.stamp()) / 1e9
-                if wait_s <= 0:
-                    wait_s = await self._try_to_connect()
-                    if wait_s < 0:
+                wait = self._due - self.stamp()
+                if wait <= 0:
+                    wait = await self._try_to_connect()
+                    if wait < 0:
                         return True
+                wait_s = machine_seconds(self._clock, wait)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), min(max(wait_s, 0.001), 5.0))
         return False
 
-    async def _try_to_connect(self) -> float:
-        """Below zero: go ahead; else the seconds to wait."""
-        if self.session.token_missing and (wait_s := await self._fetch_token()):
-            return wait_s
+    async def _try_to_connect(self) -> int:
+        """Below zero: go ahead; else how long to wait, ns."""
+        if self.session.token_missing and (wait := await self._fetch_token()):
+            return wait
         step = self.session.connecting(self.stamp())
         self._early.append(step)
         if step.reconnect_at is None:
-            return -1.0
-        return max(0.001, (step.reconnect_at - self.stamp()) / 1e9)
+            return -1
+        return max(0, step.reconnect_at - self.stamp())
 
-    async def _fetch_token(self) -> float:
-        """Seconds to wait before the next try; 0 when there is a token."""
+    async def _fetch_token(self) -> int:
+        """How long to wait before the next try, ns; 0 when there is a token."""
         try:
             self.session.token(await self._token())
-            return 0.0
+            return 0
         except (BusyError, OutcomeUnknownError) as error:
             note = Note("warning", f"TOKEN_RENEW_FAILED: no token was given: {error.message}")
             self._early.append(Step(notes=[note]))
-            return TOKEN_RETRY_S
+            return TOKEN_RETRY_NS
 
     def opened(self, conn: int) -> None:
         self._inbox.put_nowait(Heard(self.stamp(), "opened"))

@@ -38,7 +38,7 @@ from adapters.kraken.limits import SECOND, TIERS, RestCounter, Tier
 from adapters.kraken.names import Names, holding_of_name
 from adapters.kraken.rest_trades import ROWS_MAX, TradePage, read_trade_page
 from adapters.kraken.sign import sign
-from engine.clock import Clock, WallClock
+from engine.clock import Clock, WallClock, machine_seconds
 from engine.errors import ConfigError, DataError, VenueError
 
 if TYPE_CHECKING:
@@ -432,7 +432,7 @@ class Rest:
 
     async def _once(self, name: str, params: Mapping[str, Any]) -> tuple[bytes, Any]:
         while wait_ns := self.core.wait_ns(name, params, self._clock.now()):
-            await self._sleep(wait_ns / SECOND)
+            await self._sleep(machine_seconds(self._clock, wait_ns))
         request = self.core.request(name, params, self._clock.now())
         status, body = await self._send(name, request)
         return body, self.core.answer(name, status, body, self._clock.now())

@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 from engine.clock import (
     GRID_NS,
     EventClock,
+    PacedClock,
     Stopwatch,
     WallClock,
+    machine_seconds,
     next_on_grid,
     utc_stamp,
     utc_text,
@@ -86,3 +88,8 @@ def test_a_stopwatch_never_runs_backwards():
 
     assert sorted(seconds) == seconds
     assert seconds[0] >= 0
+
+
+def test_the_machine_sleeps_for_less_where_a_clock_is_paced():
+    assert machine_seconds(WallClock(), 3_000_000_000) == 3.0
+    assert machine_seconds(PacedClock(WallClock(), 20.0), 3_000_000_000) == 0.15
