@@ -62,7 +62,8 @@ def figures(run: Run, store: str) -> dict[str, list[Any]]:
     entry = run.fills.filter(pl.col("role_name") == "entry").sort("ts")[which]["ts"].item()
     start, end = entry - before * S, entry + after * S
     capture = open_events(store, capture_id=run.manifest["config"]["capture"]["id"])
-    view = view_book(capture.batches(), 0, start, end, int(step * S))
+    depth = capture.depth(symbol)
+    view = view_book(capture.batches(), 0, start, end, int(step * S), depth=depth)
     book = pictures.book_picture(run, symbol, view)
     add_decisions(book, run, "price_quote", "entry decided, at its limit", start, end)
     price = pictures.price_picture(run, symbol)

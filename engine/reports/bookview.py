@@ -54,11 +54,13 @@ def view_book(
     end: int,
     step_ns: int,
     levels: int = LEVELS,
+    depth: int = 0,
 ) -> BookView:
     """Books of instrument row `sym` at start, start + step ... before end.
 
     batches : EVENT arrays by time, from a snapshot before `start` on
     start, end, step_ns : ns, with start < end and step_ns > 0
+    depth : levels a side that the feed has, 0 for all: nobody is told what becomes of a level beyond them
     A sample is the book after the last message complete by then; before a snapshot it is empty.
     """
     sides: dict[int, dict[int, int]] = {BUY: {}, SELL: {}}
@@ -82,6 +84,8 @@ def view_book(
             if done == len(times):
                 return view
             _apply(sides, waiting)
+            if depth:
+                _cut(sides, depth)
             waiting.clear()
     for i in range(done, len(times)):
         _sample(view, i, sides)
@@ -109,6 +113,16 @@ def _apply(sides: dict[int, dict[int, int]], message: list[tuple[int, int, int, 
             sides[side][price] = qty
         else:
             sides[side].pop(price, None)
+
+
+def _cut(sides: dict[int, dict[int, int]], depth: int) -> None:
+    """Forget what lies beyond the best `depth` levels, as the venue does."""
+    for side, best in ((BUY, heapq.nlargest), (SELL, heapq.nsmallest)):
+        levels = sides[side]
+        if len(levels) > depth:
+            kept = set(best(depth, levels))
+            for price in [each for each in levels if each not in kept]:
+                del levels[price]
 
 
 def _sample(view: BookView, i: int, sides: dict[int, dict[int, int]]) -> None:

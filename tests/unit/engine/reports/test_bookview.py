@@ -53,6 +53,21 @@ def test_a_sample_is_the_book_after_the_last_message_complete_by_then():
     assert [0, 0, 0, 102, 102, 102, 102] == view.ask_price[:, 1].tolist()
 
 
+def test_a_level_that_left_a_feed_of_few_levels_is_forgotten():
+    """A feed of two levels says nothing when a third takes their place, nor when that one goes."""
+    market = events(
+        (10, BUY, 100, 5, SNAPSHOT),
+        (10, BUY, 99, 7, SNAPSHOT),
+        (10, SELL, 105, 3, SNAPSHOT | LAST),
+        (20, BUY, 101, 1, LAST),  # 99 leaves the feed
+        (30, BUY, 101, 0, 0),
+        (30, BUY, 98, 4, LAST),  # the second level is another one now
+    )
+    view = view_book([market], 0, 30, 31, 1, levels=3, depth=2)
+
+    assert [100, 98, 0] == view.bid_price[0].tolist()
+
+
 @pytest.mark.parametrize("cause", [GAP, CONNECTION_DOWN])
 def test_an_interruption_empties_the_book(cause):
     market = MARKET.copy()
