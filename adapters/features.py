@@ -7,7 +7,7 @@ the same, or nothing is written. Parses nothing and prints nothing; progress goe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -18,7 +18,7 @@ from adapters.parquet.vectors import VectorWriter
 from adapters.replay import Prepared, prepare
 from adapters.session_market import SessionMarket
 from adapters.sessions import LOG, SESSION_NAME, log_batches, open_session
-from engine.config import config_hash, parse_duration, read_frozen
+from engine.config import config_hash, merge_layers, parse_duration, read_frozen
 from engine.core.columns import FEATURE_VERSION
 from engine.core.state import Core
 from engine.errors import ConfigError, DataError, MismatchError
@@ -115,7 +115,7 @@ def take_features(
     progress : called with (events done, events in all or 0, ts of the newest)
     raises ConfigError, DataError, StorageError; MismatchError where the run does not come out the same
     """
-    folder = _folder(run, runs)
+    folder = run_folder(run, runs)
     session = (folder / SESSION_NAME).is_file()
     took = _Taking(
         folder, out, lambda names: make_plan(names, every, broad, at, symbols, budget), whole
@@ -123,7 +123,7 @@ def take_features(
     return _of_session(took, progress) if session else _of_replay(took, store, plugins, progress)
 
 
-def _folder(run: Path | str, runs: Path | str) -> Path:
+def run_folder(run: Path | str, runs: Path | str) -> Path:
     """A run that ended, or a session that still runs or died."""
     for place in (Path(run), Path(runs) / run):
         if (place / SESSION_NAME).is_file() and not (place / MANIFEST_NAME).is_file():
@@ -205,20 +205,27 @@ def _of_replay(
 
 
 def prepared_again(
-    manifest: dict[str, Any], store: str | None = None, plugins: tuple[Family, ...] = ()
+    manifest: dict[str, Any],
+    store: str | None = None,
+    plugins: tuple[Family, ...] = (),
+    looking: Mapping[str, Any] | None = None,
 ) -> Prepared:
     """What stood before the first event of the simulated run that `manifest` is of.
 
+    looking : keys that win over the run's own, for whoever wants its market and not the run
     raises DataError where capture or configuration are no longer what they were
     """
     source = manifest["capture"]
     place = store or source["place"]
     market = SessionMarket(Path(place)) if source["kind"] == "session" else None
-    given = {"capture": {"path": place}} if market is None else {}
-    profile = read_frozen(manifest["config"], given)
-    if market is None and profile.capture.id is None and "id" in source:
-        # A store may have got more captures since.
-        profile = read_frozen(manifest["config"], {"capture": {"path": place, "id": source["id"]}})
+    given: dict[str, Any] = {} if market is not None else {"capture": {"path": place}}
+    if market is None and "id" in source:
+        given["capture"]["id"] = source["id"]  # a store may have got more captures since
+    config = manifest["config"]
+    if looking is not None:
+        # Families, a user's own among them, have no part in it.
+        config = {key: each for key, each in config.items() if key not in ("families", "plugins")}
+    profile = read_frozen(config, merge_layers(given, looking or {}))
     prepared = prepare(profile, plugins, market)
     found = prepared.capture.identity()
     moved = {"place", "torn", "notes", "log_events"}
@@ -229,6 +236,8 @@ def prepared_again(
             f"{', '.join(changed)} differ.",
             "Say where the same data lies now with --store, or replay its profile.",
         )
+    if looking is not None:
+        return prepared
     digests = tuple(each.digest for each in prepared.plugins)
     if config_hash(read_frozen(manifest["config"]), digests) != manifest["config_hash"]:
         raise DataError(

@@ -23,6 +23,7 @@ from adapters.cli import (
     features,  # noqa: F401  (adds its verb to the group `run`)
     mirror,
     ops,
+    pairs,  # noqa: F401  (adds its verbs to the groups `run` and `data`)
     run,
     sessions,  # noqa: F401  (adds its verbs to the group `run`)
     venue,

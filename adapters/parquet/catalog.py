@@ -8,6 +8,8 @@ exact decimals (and `_real` as doubles), all read from the files when a query ru
 - `book`, `trades`, `tickers`: the events of one channel with decimals
 - `trade_windows`: for each trade, what traded in the 1 m, 5 m, 15 m and 1 h up to it
 - `trade_windows_at(t)`: the same at one instant t (ns), per capture, symbol and window
+- `pair_trades`, `pair_days`: per capture and symbol, and per day: trades, turnover, share bought by takers, price
+  range, first and last, gaps; the rest of a pair's market needs its book: `kapitaalbot data pairs`
 
 A window of w seconds at t holds the trades with `(ceil(t / 1 s) - w) s < ts <= t`, as the tape of
 the core counts them (engine/core/tape.py); trades of a subscription's snapshot are history and do
@@ -213,7 +215,26 @@ def _views(paths: list[str]) -> list[str]:
         f"{joined} WHERE e.channel = 'ticker' AND e.kind_name = 'ticker'",
         _trade_windows(),
         _trade_windows_at(),
+        _pair_trades("pair_trades", ""),
+        _pair_trades("pair_days", "time::DATE AS day, "),
     ]
+
+
+def _pair_trades(view: str, day: str) -> str:
+    """Trades of each pair; a subscription's history does not count."""
+    same_day = (
+        " AND make_timestamp_ns(g.ts_from)::DATE <= day AND make_timestamp_ns(g.ts_to)::DATE >= day"
+    )
+    return (
+        f"CREATE VIEW {view} AS SELECT capture, symbol, {day}count(*) AS trades, "
+        "sum(price_real * qty_real) AS turnover, sum(qty) AS qty, "
+        "sum(price_real * qty_real) FILTER (side = 'buy') / sum(price_real * qty_real) AS buy_share, "
+        "min(price) AS low, max(price) AS high, arg_min(price, seq) AS first_price, "
+        "arg_max(price, seq) AS last_price, min(time) AS first_time, max(time) AS last_time, "
+        "(SELECT count(*) FROM gaps g WHERE g.capture = trades.capture "
+        f"AND (g.symbol = trades.symbol OR g.symbol IS NULL OR g.symbol = ''){same_day if day else ''}) "
+        "AS gaps FROM trades WHERE NOT snapshot GROUP BY ALL ORDER BY ALL"
+    )
 
 
 _SQL_TYPES: Final = {"int64": "BIGINT", "int32": "INTEGER", "int16": "SMALLINT", "int8": "TINYINT"}

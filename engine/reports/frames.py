@@ -17,6 +17,7 @@ from engine.errors import ConfigError, DataError
 from engine.instruments import InstrumentTable
 from engine.reports.columns import Frame, companions, quoted, sql_text
 from engine.reports.manifest import FEATURES_NAME, find_run, read_manifest
+from engine.reports.pairs import family_frame, pair_frame, pair_views
 from engine.reports.summary import summary_rows
 
 if TYPE_CHECKING:
@@ -261,6 +262,8 @@ class Run:
     def connect(self) -> duckdb.DuckDBPyConnection:
         """A DuckDB connection with one view per table, and the bare tables in schema `raw`.
 
+        Also `pair_summary`, `evaluation_numbers` (reports/pairs.py), and `features` where they were written.
+
         Nothing is read before a query asks for it. Times are TIMESTAMP_NS in UTC.
         """
         connection: duckdb.DuckDBPyConnection = need("duckdb", "analysis").connect()
@@ -286,6 +289,8 @@ class Run:
             names = _ordered(set(known), [*known, *(each for each in made if each not in kinds)])
             columns = ", ".join(made.get(name, quoted(name)) for name in names)
             connection.execute(f"CREATE VIEW {table} AS SELECT {columns} FROM raw.{table}")
+        for statement in pair_views(self.manifest["config"], self.symbols):
+            connection.execute(statement)
         if (self.path / FEATURES_NAME).is_file():
             source = sql_text(str(self.path / FEATURES_NAME))
             connection.execute(
@@ -301,6 +306,25 @@ class Run:
         return frame
 
     # --- words ----------------------------------------------------------------------------------
+
+    @property
+    def pairs(self) -> pl.DataFrame:
+        """One row per pair: what its market was, what was decided, what stopped it most."""
+        return pair_frame(
+            self._recorded, self.frame.instruments, self.manifest["config"], self.frame.families
+        )
+
+    @property
+    def readiness(self) -> pl.DataFrame:
+        """One row per pair and family: what stopped it most, and what would have to change."""
+        return family_frame(
+            self._recorded, self.frame.instruments, self.manifest["config"], self.frame.families
+        )
+
+    def _recorded(self, table: str) -> pl.LazyFrame:
+        polars = need("polars", "analysis")
+        raw: pl.LazyFrame = polars.scan_parquet(self.file(table))
+        return raw.with_columns(polars.col(polars.Float64).fill_nan(None))
 
     def explain(self, at: str | int, symbol: str) -> str:
         """One evaluation in full, as text. at : ISO time (UTC), or ns since the epoch."""

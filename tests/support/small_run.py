@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from engine.commands import ADD, COMMAND, GTC, GTD, LIMIT, ROLE_ENTRY, ROLE_PROTECTION, STOP_LOSS
+from engine.config import canonical_json, make_profile
 from engine.core.exits import EXIT_STOP
 from engine.core.fillprob import FILL_QUEUE, FILL_TAKER
 from engine.core.orders import (
@@ -407,7 +408,7 @@ def write_run(folder: Path, name: str = "20260101-120000-small-0a1b2c3d") -> Pat
         "digest": "ab" * 32,
         "table_digests": {table: "cd" * 32 for table in made},
         "rows": {table: len(rows) for table, rows in made.items()},
-        "config": {},
+        "config": json.loads(canonical_json(make_profile({}))),
         "config_hash": "0a1b2c3d" * 8,
         "plugins": [],
         "families": {str(code): family for code, family in FAMILY_NAMES.items()},

@@ -33,7 +33,7 @@ COMPOSITION = (
     *("adapters.cli", "adapters.record", "adapters.replay", "adapters.runs", "adapters.sessions"),
     *("adapters.attach", "adapters.attending", "adapters.features", "adapters.live"),
     "adapters.start",
-    *("adapters.mirroring", "adapters.operate", "adapters.session_market"),
+    *("adapters.mirroring", "adapters.operate", "adapters.pairs", "adapters.session_market"),
     *("adapters.trading", "adapters.watching"),
 )
 # Recordings and our own venue speak Kraken's language: they share its decoder, never its sockets.

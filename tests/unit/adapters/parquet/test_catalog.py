@@ -202,3 +202,27 @@ def test_without_the_extra_it_says_what_to_install(
 
     with pytest.raises(ConfigError, match=r"kapitaalbot\[analysis\]"):
         function(store, "a")  # type: ignore[operator]
+
+
+def test_trades_of_each_pair_are_summed_as_python_sums_them(store: Path) -> None:
+    trades = ROWS[(ROWS["kind"] == ev.TRADE) & (ROWS["flags"] & ev.SNAPSHOT == 0)]
+    with connect(store, "a") as sql:
+        rows = sql.sql("SELECT * FROM pair_trades").to_arrow_table().to_pylist()
+        days = sql.sql("SELECT * FROM pair_days").to_arrow_table().to_pylist()
+
+    assert [row["symbol"] for row in rows] == sorted({TABLE[int(i)].symbol for i in trades["sym"]})
+    for row in rows:
+        pair = TABLE[row["symbol"]]
+        mine = trades[trades["sym"] == TABLE.index(row["symbol"])]
+        value = sum(int(each["price"]) * int(each["qty"]) for each in mine)
+        bought = sum(int(each["price"]) * int(each["qty"]) for each in mine if each["side"] > 0)
+        assert row["trades"] == len(mine)
+        turnover = float(value * pair.price_increment * pair.qty_increment)
+        assert row["turnover"] == pytest.approx(turnover, rel=1e-9)
+        assert row["buy_share"] == pytest.approx(bought / value, rel=1e-9)
+        assert row["low"] == int(mine["price"].min()) * pair.price_increment
+        assert row["last_price"] == int(mine["price"][-1]) * pair.price_increment
+        assert row["gaps"] == (1 if row["symbol"] == "ETH/USD" else 0)
+        per_day = [each for each in days if each["symbol"] == row["symbol"]]
+        assert sum(each["trades"] for each in per_day) == len(mine)
+        assert len(per_day) == len({int(ts) // (86_400 * 10**9) for ts in mine["ts"]})
