@@ -32,6 +32,7 @@ from adapters.kraken.settle import Patience, Settle
 from adapters.kraken.switch import Switch
 from adapters.lease import KillFlag, Lease
 from adapters.live import Account, MakeAccount, Prepare, Running
+from adapters.private_frames import PrivateFrames
 from adapters.start import Ready
 from engine.commands import CANCEL, CANCEL_ALL, ROLE_ENTRY
 from engine.core.orders import N_EXECUTIONS, ORDER_STATE_SUSPECT
@@ -150,6 +151,12 @@ class Trading(Account):
             patience=patience,
             since_ns=int(core.glob[0]["now"]) or None if running.left is not None else None,
         )
+        self.frames = PrivateFrames(
+            running.folder,
+            lambda text: ready.secrets.clean(self.session.clean(text)),
+            running.writer.call,
+            say,
+        )
         self.line = AccountLine(
             self.session,
             self.kraken,
@@ -163,6 +170,7 @@ class Trading(Account):
             url=ready.addresses.private,
             clock=ready.plan.clock,
             ssl=ready.addresses.ssl,
+            keeping=self.frames,
         )
         self.line.remember(*remembered(core.orders))
         # A second condition before the wire, beside the log on the disk: the mirror's commit.
@@ -251,6 +259,7 @@ class Trading(Account):
             looking.cancel()
             stopping.cancel()
             await asyncio.gather(looking, stopping, return_exceptions=True)
+            self.frames.flush()
 
     def facts(self) -> dict[str, Any]:
         """How the private line is, for people."""
@@ -267,6 +276,7 @@ class Trading(Account):
         suspected: set[int] = set()
         while True:
             await asyncio.sleep(LOOK_S)
+            self.frames.flush()
             self._look_at_lease()
             orders = self._running.built.core.orders
             doubtful = orders[(orders["state"] == ORDER_STATE_SUSPECT) & (orders["ts_done"] == 0)]

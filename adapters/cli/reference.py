@@ -87,6 +87,8 @@ and the beginning of the configuration's hash. Nothing in it changes afterwards.
 |---|---|
 | `manifest.json` | what was run on what, and what came out; written last: without it the run did not end |
 | `<table>.parquet` | one file per table below, rows in the order in which the core wrote them |
+| `log/`, `state/` | of a session: its event log, and copies of the core at times |
+| `private-frames.jsonl` | of a live session: what the account's line heard and sent, word by word, without tokens |
 | `features.parquet` | the whole feature vector over time, once `kapitaalbot run features` was asked for it ([howto-reports.md](howto-reports.md)) |
 
 ## The manifest

@@ -24,7 +24,7 @@ from adapters.kraken.order_state import OrderState
 from adapters.kraken.orders import order_key
 from adapters.kraken.phases import SECOND, Step
 from adapters.kraken.private import PRIVATE_URL, PrivateSession
-from adapters.kraken.private_line import PrivateLine
+from adapters.kraken.private_line import Keeping, PrivateLine
 from adapters.kraken.rest import Rest
 from adapters.kraken.settle import Settle
 from adapters.kraken.switch import Switch
@@ -76,6 +76,7 @@ class AccountLine:
         url: str = PRIVATE_URL,
         clock: Clock | None = None,
         ssl: ssl_module.SSLContext | None = None,
+        keeping: Keeping | None = None,
     ) -> None:
         self.session, self.gateway, self.settle = session, gateway, settle
         self.switch, self.fees = switch, fees
@@ -85,7 +86,9 @@ class AccountLine:
         async def token() -> Any:
             return (await rest.stream_token()).token
 
-        self.line = PrivateLine(session, token, url=url, clock=self._clock, ssl=ssl)
+        self.line = PrivateLine(
+            session, token, url=url, clock=self._clock, ssl=ssl, keeping=keeping
+        )
         self._alive_ns = 0
         self._alive_frame = 0
         self._foreign: set[int] = set()

@@ -159,6 +159,10 @@ class PrivateSession:
         """The venue's clock minus ours, ns; None before its first pong."""
         return self._session.clock_offset
 
+    def clean(self, text: str) -> str:
+        """`text` without the tokens of this session's connections."""
+        return self._redactor.clean(text)
+
     # ---- life of the connection ----
 
     def start(self, now: int) -> Step:

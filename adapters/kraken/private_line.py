@@ -13,7 +13,7 @@ import contextlib
 import ssl as ssl_module
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 
 from adapters.kraken.errors import BusyError, OutcomeUnknownError
 from adapters.kraken.keys import Secret
@@ -39,6 +39,14 @@ class Heard:
     reason: str = ""
 
 
+class Keeping(Protocol):
+    """Whoever keeps the frames as they are. Called in the loop: be quick."""
+
+    def heard(self, heard: Heard) -> None: ...
+
+    def sent(self, frame: bytes, ts: int) -> None: ...
+
+
 async def follow(heard: AsyncIterator[Heard], session: PrivateSession) -> AsyncIterator[Step]:
     """The steps that follow from what happened, in order."""
     async for each in heard:
@@ -58,6 +66,7 @@ class PrivateLine:
     """A live private connection. Iterate over `steps()`; end it with `stop()`.
 
     token : gives a fresh token (rest.Rest.stream_token), called right before each connection
+    keeping : is told of every frame, in the order in which the session hears or makes it
     """
 
     def __init__(
@@ -68,8 +77,10 @@ class PrivateLine:
         url: str = PRIVATE_URL,
         clock: Clock | None = None,
         ssl: ssl_module.SSLContext | None = None,
+        keeping: Keeping | None = None,
     ) -> None:
         self.session = session
+        self._keeping = keeping
         self._token = token
         self._clock = clock or WallClock()
         self._inbox: asyncio.Queue[Heard] = asyncio.Queue()
@@ -138,7 +149,13 @@ class PrivateLine:
 
     def send(self, frame: bytes) -> None:
         """One request that the session made (`ask`)."""
-        self._line.send([frame])
+        self._send([frame])
+
+    def _send(self, frames: list[bytes]) -> None:
+        self._line.send(frames)
+        if self._keeping is not None:
+            for each in frames:
+                self._keeping.sent(each, self._last)
 
     def resync(self) -> None:
         """End this connection: the next one begins with a snapshot."""
@@ -156,11 +173,16 @@ class PrivateLine:
             while not line.done() or not self._inbox.empty():
                 if self._n_dropped and self._inbox.qsize() < INBOX_MAX // 2:
                     n, self._n_dropped = self._n_dropped, 0
-                    yield Heard(self.stamp(), "dropped", code=n)
+                    lost = Heard(self.stamp(), "dropped", code=n)
+                    if self._keeping is not None:
+                        self._keeping.heard(lost)
+                    yield lost
                 try:
                     heard = await asyncio.wait_for(self._inbox.get(), TICK_S)
                 except TimeoutError:
                     heard = Heard(self.stamp(), "tick")
+                if self._keeping is not None:
+                    self._keeping.heard(heard)
                 yield heard
                 # Also while frames never stop: replies become overdue by time, not by silence.
                 if heard.what == "tick":
@@ -193,6 +215,6 @@ class PrivateLine:
     def _carry(self, step: Step) -> None:
         if step.reconnect_at is not None:
             self._due = step.reconnect_at
-        self._line.send(step.send)
+        self._send(step.send)
         if step.close:
             self._line.end()

@@ -5,8 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from adapters.kraken.account import AccountFeed
+from adapters.kraken.wire import Balances, Executions, decode
 from adapters.local_venue.keys import DEMO_KEY
-from adapters.sessions import LOG, last_state, verify
+from adapters.private_frames import FILE, read_frames
+from adapters.sessions import LOG, last_state, open_session, verify
 from engine.events import MODE, MODE_EXIT_ONLY, MODE_NORMAL, ORDER_FILL, ORDER_REJECT, ORDER_SENT
 from engine.flow.log import LogReader
 from engine.reports.frames import Run
@@ -18,6 +21,21 @@ SECONDS = 25.0  # at thirty times the pace: twelve minutes of market
 
 def rows_of(folder: Path) -> np.ndarray:
     return np.concatenate(list(LogReader(folder / LOG)))
+
+
+def fills_of_frames(folder: Path) -> list[tuple[int, int, int]]:
+    """Execution, price, quantity of every fill, from the kept frames through a decoder of its own."""
+    account = AccountFeed(open_session(folder).started.instruments)
+    rows = []
+    for heard in read_frames(folder / FILE):
+        if heard.what != "frame":
+            rows.append(account.lost(heard.ts).events())
+            continue
+        message = decode(heard.frame)
+        if isinstance(message, Executions | Balances):
+            rows.append(account.take(message, heard.ts).events())
+    told = np.concatenate(rows)
+    return told[(told["kind"] == ORDER_FILL) & (told["id"] > 0)][["aux", "price", "qty"]].tolist()
 
 
 @pytest.mark.parametrize("mode", ["shadow", "paper", "live"])
@@ -49,6 +67,7 @@ def test_a_session_trades_and_its_log_gives_the_same_again(tmp_path, mode) -> No
         # The venue's own books: what it holds beyond what it held at first is what the core holds.
         placed = [each.cl_ord_id for each in books.orders.values()]
         assert len(set(placed)) == len(placed)
+        assert fills_of_frames(ran.folder) == fills[["aux", "price", "qty"]].tolist()
     assert Run.open(ran.folder).manifest["mode"] == mode
 
 
