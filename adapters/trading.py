@@ -26,13 +26,13 @@ from adapters.kraken.names import Names
 from adapters.kraken.nonce import NonceFile
 from adapters.kraken.order_state import OrderState
 from adapters.kraken.private import PrivateSession
+from adapters.kraken.private_frames import PrivateFrames
 from adapters.kraken.rest import REST_URL, Rest
 from adapters.kraken.scope import require, scope_of
 from adapters.kraken.settle import Patience, Settle
 from adapters.kraken.switch import Switch
 from adapters.lease import KillFlag, Lease
 from adapters.live import Account, MakeAccount, Prepare, Running
-from adapters.private_frames import PrivateFrames
 from adapters.start import Ready
 from engine.commands import CANCEL, CANCEL_ALL, ROLE_ENTRY
 from engine.core.orders import N_EXECUTIONS, ORDER_STATE_SUSPECT

@@ -6,8 +6,8 @@ import stat
 
 import pytest
 
+from adapters.kraken.private_frames import FILE, PrivateFrames, read_frames
 from adapters.kraken.private_line import Heard
-from adapters.private_frames import FILE, PrivateFrames, read_frames
 from engine.errors import DataError
 from tests.support.canaries import TOKEN_MARK
 
