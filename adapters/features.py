@@ -18,6 +18,7 @@ from adapters.parquet.vectors import VectorWriter
 from adapters.replay import Prepared, prepare
 from adapters.session_market import SessionMarket
 from adapters.sessions import LOG, SESSION_NAME, log_batches, open_session
+from adapters.sofar import run_folder
 from engine.config import config_hash, merge_layers, parse_duration, read_frozen
 from engine.core.columns import FEATURE_VERSION
 from engine.core.state import Core
@@ -26,7 +27,7 @@ from engine.flow.driver import drive
 from engine.flow.log import check_log
 from engine.jit import KERNEL_DIGEST
 from engine.plugins import Family
-from engine.reports.manifest import FEATURES_NAME, MANIFEST_NAME, find_run, read_manifest
+from engine.reports.manifest import FEATURES_NAME, MANIFEST_NAME, read_manifest
 from engine.research.snapshots import Plan, Quality, Snapshots, Watching, step_by_step
 from engine.session.loop import end_of_stream
 from engine.session.verify import follow_log
@@ -121,14 +122,6 @@ def take_features(
         folder, out, lambda names: make_plan(names, every, broad, at, symbols, budget), whole
     )
     return _of_session(took, progress) if session else _of_replay(took, store, plugins, progress)
-
-
-def run_folder(run: Path | str, runs: Path | str) -> Path:
-    """A run that ended, or a session that still runs or died."""
-    for place in (Path(run), Path(runs) / run):
-        if (place / SESSION_NAME).is_file() and not (place / MANIFEST_NAME).is_file():
-            return place
-    return find_run(run, runs)
 
 
 @dataclass

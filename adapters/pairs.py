@@ -6,31 +6,29 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from adapters.features import prepared_again, run_folder
+from adapters.features import prepared_again
 from adapters.replay import Prepared, prepare
-from adapters.runs import family_names
 from adapters.session_market import SessionMarket
-from adapters.sessions import LOG, SESSION_NAME, log_batches, open_session
-from engine.config import canonical_json, make_profile, merge_layers, parse_duration
-from engine.errors import DataError, KapitaalbotError, MismatchError
-from engine.flow.log import check_log
-from engine.flow.recorder import RECORD_TYPES, MemorySink, Recorder
+from adapters.sessions import SESSION_NAME
+from adapters.sofar import run_tables
+from engine.config import make_profile, merge_layers, parse_duration
+from engine.errors import DataError, KapitaalbotError
 from engine.reports.frames import Run, need
-from engine.reports.manifest import MANIFEST_NAME
 from engine.reports.pairs import family_frame, ordered, pair_frame, with_market
 from engine.research.pairmarket import MarketSampler, observer
-from engine.session.verify import follow_log
 
 if TYPE_CHECKING:
     import polars as pl
 
 EVERY: Final = "5s"
+TABLES: Final = (
+    *("evaluations", "decisions", "candidates", "blockers", "fills", "realized", "health"),
+)
 Progress = Callable[[int, int, int], None]
 
 
@@ -61,13 +59,15 @@ def run_pairs(
     every : cadence of the samples of the market; store : where the capture lies now
     raises ConfigError, DataError; MismatchError for a log that does not replay
     """
-    folder = run_folder(run, runs)
-    ended = (folder / MANIFEST_NAME).is_file()
-    report = _of_tables(folder, by_family) if ended else _of_log(folder, by_family, progress)
+    found = run_tables(run, runs, TABLES, progress)
+    known = found.tables, found.instruments, found.config, found.families
+    frame = family_frame(*known) if by_family else pair_frame(*known, ended=found.ended)
+    of = f"{found.mode} {'run' if found.mode == 'replay' else 'session'} {found.folder.name}"
+    report = PairReport(frame, of, found.quote, found.notes)
     if not market or by_family:
         return report
     try:
-        prepared = _market_of_run(folder, ended, every, store)
+        prepared = _market_of_run(found.folder, every, store)
         sampler = _sampled(prepared, every, progress)
     except KapitaalbotError as error:
         # The tables stand without it: a capture may be long gone.
@@ -135,7 +135,7 @@ def _sampled(prepared: Prepared, every: str, progress: Progress | None) -> Marke
     return sampler
 
 
-def _market_of_run(folder: Path, ended: bool, every: str, store: str | None) -> Prepared:
+def _market_of_run(folder: Path, every: str, store: str | None) -> Prepared:
     """The market that a run heard, before a core that only looks."""
     if (folder / SESSION_NAME).is_file():
         market = SessionMarket(folder)
@@ -146,71 +146,5 @@ def _market_of_run(folder: Path, ended: bool, every: str, store: str | None) -> 
         }
         profile = make_profile(merge_layers(given, observer(every)))
         return prepare(profile, source=market)
-    assert ended
     manifest = Run.open(folder).manifest
     return prepared_again(manifest, store, looking=observer(every))
-
-
-def _of_tables(folder: Path, by_family: bool) -> PairReport:
-    run = Run.open(folder)
-    frame = run.readiness if by_family else run.pairs
-    return PairReport(frame, f"run {folder.name}", run.quote)
-
-
-def _of_log(folder: Path, by_family: bool, progress: Progress | None) -> PairReport:
-    """Of a session that goes on, or died: its tables as far as its log can be believed."""
-    built = open_session(folder)
-    n_events = check_log(folder / LOG).n_events
-    wanted = ("evaluations", "decisions", "candidates", "blockers", "fills", "realized", "health")
-    recorder = Recorder(lambda name, dtype: _sink(name in wanted, dtype))
-    found = follow_log(
-        built.core,
-        log_batches(folder, True),
-        recorder,
-        torn=True,
-        progress=None if progress is None else lambda n, ts: progress(n, n_events, ts),
-    )
-    if found.difference is not None:
-        raise MismatchError(
-            f"the log of {folder.name} does not replay: "
-            f"{found.difference.text(built.started.instruments.symbols)}",
-            "`kapitaalbot run verify` shows the same; report it.",
-        )
-    recorder.drain(built.core)
-    polars = _polars()
-
-    def tables(name: str) -> pl.LazyFrame:
-        rows = recorder.sinks[name].rows  # type: ignore[attr-defined]
-        columns = {each: rows[each].copy() for each in RECORD_TYPES[name].names or ()}
-        frame: pl.LazyFrame = polars.DataFrame(columns).lazy()
-        return frame.with_columns(polars.col(polars.Float64).fill_nan(None))
-
-    config = json.loads(canonical_json(built.profile))
-    instruments, families = built.started.instruments, family_names(built.plugins)
-    if by_family:
-        frame = family_frame(tables, instruments, config, families)
-    else:
-        frame = pair_frame(tables, instruments, config, families, ended=False)
-    return PairReport(
-        frame,
-        f"{built.started.mode} session {folder.name}",
-        str(built.profile.run.quote),
-        ("the run has not ended: this is what its log holds so far.",),
-    )
-
-
-class _Nothing:
-    """Takes rows that nobody asks for."""
-
-    def append(self, rows: Any) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
-
-    def abort(self) -> None:
-        pass
-
-
-def _sink(wanted: bool, dtype: Any) -> Any:
-    return MemorySink(dtype) if wanted else _Nothing()

@@ -24,6 +24,7 @@ from adapters.cli import (
     mirror,
     ops,
     pairs,  # noqa: F401  (adds its verbs to the groups `run` and `data`)
+    publish,  # noqa: F401  (adds its verb to the group `run`)
     run,
     sessions,  # noqa: F401  (adds its verbs to the group `run`)
     venue,

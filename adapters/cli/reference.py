@@ -1,4 +1,4 @@
-"""Where are commands, columns of a run, and alerts written down? docs/cli.md, run-folder.md, alerts.md.
+"""Where are commands, columns of a run, alerts and documents written down? Four pages of docs/.
 
 All are made from the code that they describe. `python -m adapters.cli.reference` (or `make docs`)
 writes them; a test says when they are stale.
@@ -15,6 +15,7 @@ from typer.main import get_command
 
 from adapters.cli.main import NAME, app
 from engine import alerts, errors
+from engine.reports import export
 
 DOCS: Final = Path(__file__).resolve().parents[2] / "docs"
 WIDTH: Final = 96
@@ -192,7 +193,12 @@ def _as(name: str | None) -> str:
     return f"`{name}`" if name else ""
 
 
-PAGES: Final = {"cli.md": page, "run-folder.md": run_folder_page, "alerts.md": alerts.page}
+PAGES: Final = {
+    "cli.md": page,
+    "run-folder.md": run_folder_page,
+    "alerts.md": alerts.page,
+    "documents.md": export.page,
+}
 
 
 def main() -> None:

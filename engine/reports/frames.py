@@ -311,17 +311,18 @@ class Run:
     def pairs(self) -> pl.DataFrame:
         """One row per pair: what its market was, what was decided, what stopped it most."""
         return pair_frame(
-            self._recorded, self.frame.instruments, self.manifest["config"], self.frame.families
+            self.recorded, self.frame.instruments, self.manifest["config"], self.frame.families
         )
 
     @property
     def readiness(self) -> pl.DataFrame:
         """One row per pair and family: what stopped it most, and what would have to change."""
         return family_frame(
-            self._recorded, self.frame.instruments, self.manifest["config"], self.frame.families
+            self.recorded, self.frame.instruments, self.manifest["config"], self.frame.families
         )
 
-    def _recorded(self, table: str) -> pl.LazyFrame:
+    def recorded(self, table: str) -> pl.LazyFrame:
+        """A table as a LazyFrame of the recorded columns alone, NaN as null."""
         polars = need("polars", "analysis")
         raw: pl.LazyFrame = polars.scan_parquet(self.file(table))
         return raw.with_columns(polars.col(polars.Float64).fill_nan(None))

@@ -34,6 +34,7 @@ COMPOSITION = (
     *("adapters.attach", "adapters.attending", "adapters.features", "adapters.live"),
     "adapters.start",
     *("adapters.mirroring", "adapters.operate", "adapters.pairs", "adapters.session_market"),
+    *("adapters.publish", "adapters.sofar"),
     *("adapters.trading", "adapters.watching"),
 )
 # Recordings and our own venue speak Kraken's language: they share its decoder, never its sockets.

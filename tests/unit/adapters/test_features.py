@@ -206,7 +206,7 @@ def test_every_profile_of_the_project_can_be_frozen_and_read_again():
 @pytest.mark.parametrize("mode", ["paper", "shadow"])
 @pytest.mark.parametrize("dies", [False, True])
 def test_a_session_is_read_from_its_own_log(tmp_path, mode, dies):
-    instruments, events = short_market(400, symbols=2)
+    instruments, events = short_market(700, symbols=2)
     folder = write_session(
         tmp_path / "20260101-120000-test-0a1b2c3d",
         instruments,
@@ -233,6 +233,7 @@ def test_a_session_is_read_from_its_own_log(tmp_path, mode, dies):
         assert len(known) > 40
         assert (known["mid"] * 2 == known["mid_half_ticks"]).all()
         fills = len(Run.open(folder).raw("fills"))
+        assert (fills > 0) == (mode == "paper")
         assert taken.facts["quality"]["taken"]["fill"] == fills
 
 

@@ -170,7 +170,7 @@ def test_without_its_capture_a_run_has_its_tables_and_says_so(run, tmp_path):
 
 
 def test_a_session_that_has_not_ended_is_told_from_its_log(tmp_path):
-    instruments, events = short_market(400, symbols=2)
+    instruments, events = short_market(700, symbols=2)
     batches = lambda: split(events, [700] * 1000)  # noqa: E731
     dead = write_session(
         tmp_path / "20260101-120000-dead-0a1b2c3d", instruments, batches(), EAGER, dies=True
