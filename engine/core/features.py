@@ -272,22 +272,25 @@ def reversion_half_life(tape):
     NAN where the deviation did not vary.
     """
     sums = tape["ar_sums"]
-    count = tape["sample_sums"][I_15M, W_RETURNS]
-    if count < 2:
+    n = tape["sample_sums"][I_15M, W_RETURNS]
+    if n < 2:
         return NAN
-    n = float(count)
-    x = float(sums[A_X])
-    square = float(sums[A_XX])
-    variance = square - x * x / n
-    # What is left of a constant deviation is rounding, and has no slope.
-    if variance <= square * 1e-12:
+    # Moments around whole numbers near both means: small, exact, and 0 only if x never varied.
+    x = sums[A_X] // n
+    y = sums[A_Y] // n
+    x_rest = sums[A_X] - n * x
+    y_rest = sums[A_Y] - n * y
+    xx = sums[A_XX] - 2 * x * sums[A_X] + n * x * x
+    xy = (sums[A_XY] - x * sums[A_Y]) - y * x_rest
+    if xx == 0:
         return NAN
-    phi = (float(sums[A_XY]) - x * float(sums[A_Y]) / n) / variance
+    variance = float(xx) - float(x_rest) * float(x_rest) / float(n)
+    phi = (float(xy) - float(x_rest) * float(y_rest) / float(n)) / variance
     if phi >= 1.0:
         return INFINITY
     if phi <= 0.0:
         return 0.0
-    return -_LN2 / log(phi) * float(tape["sample_sums"][I_15M, W_SPAN]) / n
+    return -_LN2 / log(phi) * float(tape["sample_sums"][I_15M, W_SPAN]) / float(n)
 
 
 @kernel
@@ -332,7 +335,7 @@ def _sample_features(features, observations, tape):
     spread_mean = ratio(tape["spread_sum"], tape["spread_weight"])
     features[F_SPREAD_MEAN_BPS] = spread_mean
     observations[F_SPREAD_MEAN_BPS] = tape["n_spreads"]
-    deviation = ratio(mid - ratio(tape["mean_sum"], tape["mean_weight"]), mid)
+    deviation = ratio(-ratio(tape["mean_shift"], tape["mean_weight"]), mid)
     sd = sqrt(ratio(tape["square_sum"], tape["square_weight"]))
     features[F_MEAN_BPS] = deviation * 1e4
     features[F_MEAN_Z] = ratio(deviation, sd)

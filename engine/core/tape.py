@@ -122,6 +122,7 @@ _DECAY_120: Final = 0.9942404238175473
 DEVIATION_HALF_LIFE_S: Final = 600
 _DECAY_600: Final = 0.9988454217380301
 SLOPE_HALF_LIFE_S: Final = 900
+SLOPE_SPREAD_MIN: Final = 1e-6  # variance of x below this share of its mean square: no slope
 _DECAY_900: Final = 0.9992301329658564
 
 TAPE: Final = np.dtype(
@@ -169,7 +170,7 @@ TAPE: Final = np.dtype(
         ("spread_sum", "<f8"),  # bps
         ("spread_weight", "<f8"),
         ("n_mids", "<i8"),
-        ("mean_sum", "<f8"),  # half ticks
+        ("mean_shift", "<f8"),  # of value - newest mid, half ticks: exactly 0 if it never moved
         ("mean_weight", "<f8"),
         ("square_sum", "<f8"),  # squared deviation from that mean, relative to mid
         ("square_weight", "<f8"),
@@ -548,8 +549,8 @@ def flow_slope(tape):
     if weight <= 0.0:
         return NAN
     xx = tape["slope_xx"] - tape["slope_x"] * tape["slope_x"] / weight
-    # A spread of x that is rounding noise of its own sum carries no slope.
-    if xx <= tape["slope_xx"] * 1e-12:
+    # x that varies by less than a thousandth of its size carries no slope, only rounding.
+    if xx <= tape["slope_xx"] * SLOPE_SPREAD_MIN:
         return NAN
     return (tape["slope_xy"] - tape["slope_x"] * tape["slope_y"] / weight) / xx
 
@@ -667,9 +668,11 @@ def _update_means(tape, mid, span):
         tape["spread_weight"] += 1.0
         tape["n_spreads"] += 1
     factor = decay(_DECAY_120, MEAN_HALF_LIFE_S, span)
-    tape["mean_sum"] = tape["mean_sum"] * factor + value
+    # Distances from the newest mid, so that a mean close to it keeps all its digits.
+    move = float(mid - tape["mid"])
+    tape["mean_shift"] = (tape["mean_shift"] - move * tape["mean_weight"]) * factor
     tape["mean_weight"] = tape["mean_weight"] * factor + 1.0
-    deviation = (value - tape["mean_sum"] / tape["mean_weight"]) / value
+    deviation = -tape["mean_shift"] / tape["mean_weight"] / value
     factor = decay(_DECAY_600, DEVIATION_HALF_LIFE_S, span)
     tape["square_sum"] = tape["square_sum"] * factor + deviation * deviation
     tape["square_weight"] = tape["square_weight"] * factor + 1.0
@@ -695,7 +698,7 @@ def _add_mid(tape, row, second, mid):
     else:
         # Nothing valid for longer than any window: what was learnt before describes another time.
         tape["n_mids"] = 0
-        tape["mean_sum"] = 0.0
+        tape["mean_shift"] = 0.0
         tape["mean_weight"] = 0.0
         tape["square_sum"] = 0.0
         tape["square_weight"] = 0.0

@@ -183,12 +183,15 @@ class NaiveTape:
         return valid[start:]
 
     def deviations(self) -> list[tuple[Sample, float]]:
-        """(mid - EWMA of the mids so far) / mid of every remembered mid, half-life 120 s."""
+        """(mid - EWMA of the mids so far) / mid of every remembered mid, half-life 120 s.
+
+        The mean of the distances to the mids so far: exactly 0 where the mid never moved.
+        """
         valid = self.remembered()
         return [
             (
                 each,
-                (each.mid - weighted([(s.second, s.mid) for s in valid[: i + 1]], 120)) / each.mid,
+                weighted([(s.second, each.mid - s.mid) for s in valid[: i + 1]], 120) / each.mid,
             )
             for i, each in enumerate(valid)
         ]
@@ -196,11 +199,11 @@ class NaiveTape:
     def reversion(self, deviations: list[tuple[Sample, float]]) -> tuple[float, float, int]:
         """Slope of the deviation on the one before it over 15 m, mean step in s, pairs."""
         pairs = [
-            (before[1], after[1], after[0].second - before[0].second)
+            (billionths(before[1]), billionths(after[1]), after[0].second - before[0].second)
             for before, after in pairwise(deviations)
             if after[0].second > self.k - 900
         ]
-        slope = least_squares([(x, y, 1.0) for x, y, _ in pairs])
+        slope = exact_slope([(x, y) for x, y, _ in pairs])
         step = sum(span for _, _, span in pairs) / len(pairs) if pairs else math.nan
         return slope, step, len(pairs)
 
@@ -274,15 +277,30 @@ def weighted(points: list[tuple[int, float]], half_life_s: float) -> float:
     return math.fsum(w * v for w, (_, v) in zip(weights, points, strict=True)) / math.fsum(weights)
 
 
+def billionths(x: float) -> int:
+    """To the nearest 1e-9, halves up; clipped as the tape clips it."""
+    return max(-(2**26), min(2**26, math.floor(x * 1e9 + 0.5)))
+
+
+def exact_slope(pairs: list[tuple[int, int]]) -> float:
+    """Slope of y on x by least squares, in fractions; NaN where x does not vary."""
+    n = len(pairs)
+    xx = n * sum(x * x for x, _ in pairs) - sum(x for x, _ in pairs) ** 2
+    if xx == 0:
+        return math.nan
+    xy = n * sum(x * y for x, y in pairs) - sum(x for x, _ in pairs) * sum(y for _, y in pairs)
+    return float(Fraction(xy, xx))
+
+
 def least_squares(pairs: list[tuple[float, float, float]]) -> float:
-    """Slope of y on x with weights; NaN where x does not vary."""
+    """Slope of y on x with weights; NaN where x varies by less than a thousandth of its size."""
     total = math.fsum(w for _, _, w in pairs)
     if total == 0:
         return math.nan
     x_mean = math.fsum(w * x for x, _, w in pairs) / total
     y_mean = math.fsum(w * y for _, y, w in pairs) / total
     xx = math.fsum(w * (x - x_mean) ** 2 for x, _, w in pairs)
-    if xx <= 1e-9 * math.fsum(w * x * x for x, _, w in pairs):
+    if xx <= 1e-6 * math.fsum(w * x * x for x, _, w in pairs):
         return math.nan
     return math.fsum(w * (x - x_mean) * (y - y_mean) for x, y, w in pairs) / xx
 
