@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 from engine.book import book_best, book_next, book_qty, side_index
 from engine.core.columns import FEATURE_INDEX
 from engine.core.learned import shrunk
+from engine.core.reach import reach_chance
 from engine.core.records import INPUT_MISSING, NOT_ENOUGH_HISTORY, OK
 from engine.jit import kernel
 from engine.numerics import NAN, sqrt
@@ -56,6 +57,7 @@ class MarketCosts(NamedTuple):
     lots_per_trade: float  # NAN if unknown
     lean_bps: float  # microprice - mid, + is ours
     leave_rate: float  # lots per second that leave that queue ahead of a newcomer; 0 unknown
+    reach: float  # chance that the market comes to a price first in line within the maker window
 
 
 @kernel
@@ -193,7 +195,7 @@ def market_costs(symbol, features, params, side, qty):
     ask = symbol["ask"]
     code = OK
     if bid <= 0 or ask <= bid or qty <= 0:
-        nothing = MarketCosts(NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, 0.0)
+        nothing = MarketCosts(NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, 0.0, NAN)
         return INPUT_MISSING, nothing
     tick_bps = 20_000.0 / float(bid + ask)
     half_spread = 0.5 * float(ask - bid) * tick_bps
@@ -210,7 +212,8 @@ def market_costs(symbol, features, params, side, qty):
     if not (slip_take >= 0.0 and slip_leave >= 0.0 and slip_stressed >= 0.0):
         code = INPUT_MISSING
     lean = features[_MICROPRICE]
-    if not (vol_s >= 0.0 and fast >= 0.0 and lean == lean):
+    reach = reach_chance(symbol["reach"], features, params, side)
+    if not (vol_s >= 0.0 and fast >= 0.0 and lean == lean and reach >= 0.0):
         code = NOT_ENOUGH_HISTORY
     delay_s = float(params["costs_latency_ns"]) / NS_PER_S
     adverse = params["costs_adverse_share"] * (half_spread + fast)
@@ -247,4 +250,5 @@ def market_costs(symbol, features, params, side, qty):
         lots_per_trade,
         lean if side > 0 else -lean,
         leave_rate,
+        reach,
     )

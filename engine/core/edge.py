@@ -145,6 +145,7 @@ def route_economics(row, costs, params, out, i_horizon, entry_mode, side, qty, m
             costs.vol_bps_s,
             window_s,
             costs.leave_rate,
+            costs.reach,
         )
         entry_fee = maker_fee
         spread_in = inside - half_spread

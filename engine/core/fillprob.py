@@ -1,10 +1,9 @@
 """Would a resting order fill in time, and how long would it wait?
 
-Two kinds of evidence, both cautious. The queue: sellers hit our price at the rate the tape shows,
-in trades of random size, and must eat what stands before us and ourselves; we never move up by
-cancellations. The walk: the other side's best price may come to ours by volatility alone. The
-chance of a fill is at least that of either, so the larger counts. Left out: level 3 (a later
-method, with its own code) and what the fill is worth (edge.py).
+Two things must happen. The market must come to our price while it is still the best one, which reach.py
+learns. And when it comes it must reach us: either sellers eat what stands before us and ourselves, at
+the rate the tape shows, in trades of random size, while we never move up by cancellations; or the other
+side's best price goes to ours by volatility alone. Left out: what the fill is worth (edge.py).
 """
 
 from __future__ import annotations
@@ -87,8 +86,19 @@ def touch_probability(distance_bps, vol_bps_s, window_s):
 
 
 @kernel
+def eaten_probability(a, b):
+    """Chance that trades eat a queue, given that at least one trade comes: P(N > M) / P(N >= 1).
+
+    a, b : float64, >= 0, as for `poisson_exceeds`. exp(-b) without trades, 1 with endless ones.
+    """
+    if a < 1e-4:  # the quotient of two small numbers: its series, right to a b squared
+        return clip(exp(-b) * (1.0 + 0.5 * a * b), 0.0, 1.0)
+    return clip(poisson_exceeds(a, b) / (1.0 - exp(-a)), 0.0, 1.0)
+
+
+@kernel
 def maker_fill(
-    ahead_lots, qty_lots, rate, lots_per_trade, distance_bps, vol_bps_s, window_s, leave_rate
+    ahead_lots, qty_lots, rate, lots_per_trade, distance_bps, vol_bps_s, window_s, leave_rate, reach
 ):
     """Chance that a resting order fills completely within its window, and the expected wait.
 
@@ -100,19 +110,20 @@ def maker_fill(
     window_s : float64, life of the order
     leave_rate : float64, lots per second that cancel ahead of us (level 3), 0 where unknown; they
         shorten what is before us only, never what we want ourselves
+    reach : float64, 0..1: chance that the market comes to our price at all
     returns probability in (0, 1), wait in s (mean of the queue, or median of the walk if that is
-        sooner; inf if neither moves), method FILL_QUEUE or FILL_TOUCH
+        sooner; inf if neither moves), method FILL_QUEUE, FILL_LEVEL3 or FILL_TOUCH: what would
+        sooner finish the order once the market comes
     """
     by_touch = touch_probability(distance_bps, vol_bps_s, window_s)
     wait = INFINITY
     if vol_bps_s > 0.0:
         steps = distance_bps / (_MEDIAN_Z * vol_bps_s)
         wait = steps * steps
-    chance = by_touch
+    missed = 1.0 - by_touch  # neither the queue nor the walk
     method = FILL_TOUCH
     if rate > 0.0 and lots_per_trade > 0.0:
         lots = ahead_lots + qty_lots
-        by_queue = poisson_exceeds(rate * window_s / lots_per_trade, lots / lots_per_trade)
         by_rate = lots / rate
         exact = FILL_QUEUE
         if leave_rate > 0.0 and ahead_lots > 0.0:
@@ -120,12 +131,13 @@ def maker_fill(
             gone = ahead_lots / (rate + leave_rate)
             left = ahead_lots - leave_rate * (window_s if window_s < gone else gone)
             lots = left + qty_lots
-            by_queue = poisson_exceeds(rate * window_s / lots_per_trade, lots / lots_per_trade)
             by_rate = gone + qty_lots / rate
             exact = FILL_LEVEL3
+        by_queue = eaten_probability(rate * window_s / lots_per_trade, lots / lots_per_trade)
+        missed *= 1.0 - by_queue
         if by_queue >= by_touch:
-            chance = by_queue
             method = exact
         if by_rate < wait:
             wait = by_rate
+    chance = reach * (1.0 - missed)
     return clip(chance, PROBABILITY_MIN, 1.0 - PROBABILITY_MIN), wait, method

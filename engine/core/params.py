@@ -309,6 +309,15 @@ PARAMETERS: Final[tuple[Parameter, ...]] = (
     ),
     Parameter(
         "costs",
+        "reach_half_s",
+        5.0,
+        0.01,
+        86_400.0,
+        "s",
+        "time in which a price first in line is reached half of the time, until it is learnt",
+    ),
+    Parameter(
+        "costs",
         "fee_age_max_ns",
         86_400 * S,
         S,

@@ -24,6 +24,7 @@ from engine.core.minutes import minutes_second
 from engine.core.orders import count_working
 from engine.core.planner import manage_entries, plan_entry
 from engine.core.protection import guard_position
+from engine.core.reach import note_reach
 from engine.core.readiness import symbol_blocker
 from engine.core.reconcile import settle_account
 from engine.core.records import (
@@ -115,6 +116,15 @@ def refresh_market(core, i):
     now = core.glob[0]["now"]
     sample_market(core, i)
     plain_features(core, i)
+    trusted = symbol["verified"] == 1
+    note_reach(
+        symbol["reach"],
+        symbol["features"],
+        core.params[0],
+        symbol["bid"] if trusted else 0,
+        symbol["ask"] if trusted else 0,
+        now,
+    )
     update_regime(symbol, core.params[0], now)
     widen_market(core, i)
 

@@ -35,6 +35,7 @@ from engine.core.members import MEMBERS
 from engine.core.minutes import MINUTES
 from engine.core.orders import N_ORDERS, ORDER
 from engine.core.positions import POSITION_FIELDS
+from engine.core.reach import REACH
 from engine.core.records import (
     ADAPTIVE_ROW,
     BALANCE_ROW,
@@ -106,6 +107,8 @@ SYMBOL: Final = np.dtype(
         ("tape", TAPE),
         # learned.py
         ("learned", LEARNED),
+        # reach.py
+        ("reach", REACH),
         # features.py
         ("features", "<f8", (N_FEATURES,)),
         ("observations", "<i8", (N_FEATURES,)),

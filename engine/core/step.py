@@ -31,6 +31,7 @@ from engine.core.orders import apply_order_event
 from engine.core.params import TIMER_GRID_MAX_NS
 from engine.core.pipeline import evaluate, sample_market
 from engine.core.protection import guard_position
+from engine.core.reach import reach_lost, reach_price
 from engine.core.reconcile import take_balance
 from engine.core.refill import refill_lost, refill_touch, refill_trade
 from engine.core.routestate import settle_routes, track_mid
@@ -80,6 +81,7 @@ def distrust_book(symbol, ts):
     # The next touch is compared with none: what happened in between is not order flow.
     tape_touch(symbol["tape"], 0, 0, 0, 0)
     refill_lost(symbol["refill"], ts)
+    reach_lost(symbol["reach"])
 
 
 @kernel
@@ -118,6 +120,11 @@ def close_message(glob, params, symbol, flags, ts):
     symbol["bid_qty"] = bid_qty
     symbol["ask_qty"] = ask_qty
     tape_touch(symbol["tape"], bid, bid_qty, ask, ask_qty)
+    reach = symbol["reach"]
+    if 0 < ask <= reach["limit"][0]:
+        reach_price(reach, params, 0, ask, ts)
+    if bid >= reach["limit"][1] > 0:
+        reach_price(reach, params, 1, bid, ts)
     if params["features_refill"] == 1:
         refill_touch(symbol["refill"], book, bid, bid_qty, ask, ask_qty, ts)
 
@@ -146,6 +153,11 @@ def on_trade(params, symbol, event, ts):
     symbol["trade_price"] = price
     if symbol["watch"]["on"] != 0:
         watch_trade(symbol["watch"], price, ts)
+    reach = symbol["reach"]
+    if price <= reach["limit"][0]:
+        reach_price(reach, params, 0, price, ts)
+    if price >= reach["limit"][1] > 0:
+        reach_price(reach, params, 1, price, ts)
     if notional_fits(price, qty, instrument["notional_num"]):
         notional = notional_money(
             price, qty, instrument["notional_num"], instrument["notional_den"]

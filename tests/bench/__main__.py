@@ -212,7 +212,8 @@ def main() -> None:
         print(session_table(*map(float, sys.argv[2:4])))
         return
     if sys.argv[1:2] == ["fills"]:
-        print(fills_table(*map(int, sys.argv[2:3])))
+        seconds, *seeds = [int(each) for each in sys.argv[2:]] or [3_600]
+        print(fills_table(seconds, tuple(seeds) or (7, 8, 9)))
         return
     if sys.argv[1:2] == ["decisions"]:
         print(decisions_table(*map(int, sys.argv[2:])))
@@ -223,7 +224,7 @@ def main() -> None:
     memory_table(n // 3)
     start_table()
     print(decisions_table(1_200, rounds))
-    print(fills_table(3_600, (7,)))
+    print(fills_table(3_600, (7,), (30,)))
     frames_table(rounds=rounds)
     print(session_table(30))
 

@@ -1,8 +1,9 @@
 """Is the expected fill probability right? Resting entries against the simulated venue's own fills.
 
-`python -m tests.bench fills` prints the reliability table. A family that is always sure joins or
-improves the best bid whenever it is flat, keeps its order for the whole window and leaves at once
-when it was filled; the market is the generator's, whose level 3 gives the venue exact queues.
+`python -m tests.bench fills [SECONDS] [SEED ...]` prints the reliability table of windows of 5, 10, 30 and
+90 s, and of all of them together. A family that is always sure joins or improves the best bid whenever it is
+flat, keeps its order for the whole window and leaves at once when it was filled; the market is the
+generator's, whose level 3 gives the venue exact queues.
 """
 
 from __future__ import annotations
@@ -60,13 +61,30 @@ def sure_world(instruments: Any, settings: dict[str, Any], depth: int = 10) -> W
     return World(world.core._replace(plugins=plugins), world.venue, world.link)
 
 
-def fills_table(seconds: int = 7_200, seeds: tuple[int, ...] = (7, 8, 9)) -> str:
-    """The reliability table of `seconds` of market for each seed, three symbols each."""
-    chances, filled = [], []
-    for seed in seeds:
-        instruments, events = short_market(seconds, seed=seed, level3=True)
-        _, tables = run_world(sure_world(instruments, SETTINGS), [events])
-        one, other = expected_and_filled(tables)
-        chances.append(one)
-        filled.append(other)
-    return as_text(reliability(np.concatenate(chances), np.concatenate(filled)))
+def fills_of(seconds: int, seed: int, window_s: int) -> tuple[np.ndarray, np.ndarray]:
+    """Expected chance and outcome of the entries of one market whose orders live `window_s`."""
+    instruments, events = short_market(seconds, seed=seed, level3=True)
+    settings = {**SETTINGS, "orders": {**SETTINGS["orders"], "maker_window": f"{window_s}s"}}
+    _, tables = run_world(sure_world(instruments, settings), [events])
+    return expected_and_filled(tables)
+
+
+def fills_table(
+    seconds: int = 3_600,
+    seeds: tuple[int, ...] = (7, 8, 9),
+    windows_s: tuple[int, ...] = (5, 10, 30, 90),
+) -> str:
+    """The reliability table of `seconds` of market for each seed, three symbols each, by window."""
+    parts, every = [], []
+    for window_s in windows_s:
+        pairs = [fills_of(seconds, seed, window_s) for seed in seeds]
+        every += pairs
+        parts.append(f"window {window_s} s\n\n{_table(pairs)}")
+    if len(windows_s) > 1:
+        parts.append(f"all windows\n\n{_table(every)}")
+    return "\n\n".join(parts)
+
+
+def _table(pairs: list[tuple[np.ndarray, np.ndarray]]) -> str:
+    chances, filled = (np.concatenate(each) for each in zip(*pairs, strict=True))
+    return as_text(reliability(chances, filled))

@@ -21,6 +21,13 @@ def poisson_exceeds(a: float, b: float) -> float:
     return math.fsum(poisson(b, m) * above[m] for m in range(top + 1))
 
 
+def eaten(a: float, b: float) -> float:
+    """P(N > M | N >= 1); its limit exp(-b) where hardly a trade is expected."""
+    if a < 1e-4:
+        return min(1.0, math.exp(-b) * (1 + a * b / 2))
+    return poisson_exceeds(a, b) / -math.expm1(-a)
+
+
 def touch(distance_bps: float, vol_bps_s: float, window_s: float) -> float:
     """Chance that a driftless walk touches the distance: twice that of ending beyond it."""
     spread = vol_bps_s * math.sqrt(window_s)

@@ -25,7 +25,12 @@ from engine.core.columns import (
 )
 from engine.core.costs import fee_rates, market_costs, slippage_bps, walk_book
 from engine.core.edge import price_route
-from engine.core.fillprob import maker_fill, poisson_exceeds, touch_probability
+from engine.core.fillprob import (
+    eaten_probability,
+    maker_fill,
+    poisson_exceeds,
+    touch_probability,
+)
 from engine.core.records import CANDIDATE_ROW, OK
 from engine.core.routes import ENTRY_NAMES, HORIZONS_S
 from engine.core.selection import rank_candidates
@@ -83,6 +88,14 @@ def test_the_chance_of_outrunning_a_queue_is_that_of_the_double_sum(a: float, b:
 
 
 @few
+@given(a=st.floats(0.0, 60.0), b=st.floats(0.0, 60.0))
+def test_given_one_trade_the_chance_is_the_quotient_of_both_sums(a: float, b: float) -> None:
+    exact = naive_fillprob.eaten(a, b)
+
+    assert exact == pytest.approx(eaten_probability(a, b), abs=1e-7 if a + b <= 24 else 0.01)
+
+
+@few
 @given(
     ahead=st.floats(0.0, 1e4),
     qty=st.floats(1.0, 1e3),
@@ -90,16 +103,23 @@ def test_the_chance_of_outrunning_a_queue_is_that_of_the_double_sum(a: float, b:
     size=st.floats(50.0, 500.0),
     distance=st.floats(0.1, 50.0),
     vol=st.floats(0.01, 5.0),
+    reach=st.floats(0.0, 1.0),
 )
-def test_a_makers_chance_is_the_better_of_queue_and_walk(
-    ahead: float, qty: float, rate: float, size: float, distance: float, vol: float
+def test_a_makers_chance_is_that_of_being_come_to_and_then_of_queue_or_walk(
+    ahead: float,
+    qty: float,
+    rate: float,
+    size: float,
+    distance: float,
+    vol: float,
+    reach: float,
 ) -> None:
-    chance, _, _ = maker_fill(ahead, qty, rate, size, distance, vol, 30.0, 0.0)
+    chance, _, _ = maker_fill(ahead, qty, rate, size, distance, vol, 30.0, 0.0, reach)
 
     walk = naive_fillprob.touch(distance, vol, 30.0)
-    queue = naive_fillprob.poisson_exceeds(rate * 30.0 / size, (ahead + qty) / size)
-    expected = min(max(walk, queue, 1e-6), 1.0 - 1e-6)
-    assert expected == pytest.approx(chance, abs=0.004)
+    queue = naive_fillprob.eaten(rate * 30.0 / size, (ahead + qty) / size)
+    expected = reach * (1.0 - (1.0 - walk) * (1.0 - queue))
+    assert min(max(expected, 1e-6), 1.0 - 1e-6) == pytest.approx(chance, abs=0.01)
     assert walk == pytest.approx(touch_probability(distance, vol, 30.0), rel=1e-12)
 
 
@@ -160,7 +180,7 @@ def test_the_economics_are_those_of_the_table_in_the_docs(
     if ENTRY_NAMES[entry_mode] == "then_take":
         half = market.half_spread_bps
         queue = (market.ahead_lots, float(qty), market.rate, market.lots_per_trade)
-        fill = maker_fill(*queue, 2 * half, market.vol_bps_s, 30.0, 0.0)[:2]
+        fill = maker_fill(*queue, 2 * half, market.vol_bps_s, 30.0, 0.0, market.reach)[:2]
     expected = naive_edge.economics(
         market._asdict(),
         params,

@@ -209,6 +209,7 @@ def test_more_flow_never_hurts_and_more_queue_never_helps(a: float, b: float, mo
     distance=positive,
     vol=st.floats(0.0, 100.0),
     window=st.floats(0.1, 1e4),
+    reach=st.floats(0.0, 1.0),
 )
 def test_a_makers_fill_is_possible_never_certain_and_no_likelier_further_back(
     ahead: float,
@@ -219,11 +220,14 @@ def test_a_makers_fill_is_possible_never_certain_and_no_likelier_further_back(
     distance: float,
     vol: float,
     window: float,
+    reach: float,
 ) -> None:
-    chance, wait, method = maker_fill(ahead, qty, rate, size, distance, vol, window, 0.0)
-    behind, wait_behind, _ = maker_fill(ahead + extra, qty, rate, size, distance, vol, window, 0.0)
-    closer, _, _ = maker_fill(ahead, qty, rate, size, distance / 2, vol, window, 0.0)
-    longer, _, _ = maker_fill(ahead, qty, rate, size, distance, vol, 2 * window, 0.0)
+    chance, wait, method = maker_fill(ahead, qty, rate, size, distance, vol, window, 0.0, reach)
+    behind, wait_behind, _ = maker_fill(
+        ahead + extra, qty, rate, size, distance, vol, window, 0.0, reach
+    )
+    closer, _, _ = maker_fill(ahead, qty, rate, size, distance / 2, vol, window, 0.0, reach)
+    longer, _, _ = maker_fill(ahead, qty, rate, size, distance, vol, 2 * window, 0.0, reach)
 
     assert 0.0 < chance < 1.0
     assert wait > 0.0
@@ -232,6 +236,7 @@ def test_a_makers_fill_is_possible_never_certain_and_no_likelier_further_back(
     assert wait_behind >= wait
     assert closer >= chance - 1e-12
     assert longer >= chance - 1e-12
+    assert chance <= max(reach, 1e-6) + 1e-12
 
 
 values = st.one_of(st.just(math.nan), st.floats(-50.0, 50.0), st.floats(0.0, 1e6))
@@ -281,7 +286,8 @@ def test_long_and_short_mirror_each_other(book: Any, qty: int) -> None:
     if any(top - price <= 0 for price, _ in asks):
         return
     mirrored = ([(top - p, q) for p, q in asks], [(top - p, q) for p, q in bids])
-    changes = {"traded_bid_rate": 250.0, "traded_ask_rate": 250.0, "microprice_bps": 0.0}
+    changes = {"traded_bid_rate": 250.0, "traded_ask_rate": 250.0, "microprice_bps": 0.0,
+               "ofi": 0.0, "return_bps_10s": 0.0}  # fmt: skip
     costs = []
     for sides, side in ((book, 1), (mirrored, -1)):
         scene = make_scene(changes)

@@ -11,6 +11,7 @@ from engine.core.fillprob import (
     FILL_QUEUE,
     FILL_TOUCH,
     PROBABILITY_MIN,
+    eaten_probability,
     maker_fill,
     poisson_exceeds,
     touch_probability,
@@ -41,9 +42,9 @@ def test_a_walk_touches_one_sigma_with_twice_the_tail() -> None:
     assert 0.0 == touch_probability(5.0, 0.0, 25.0)
 
 
-def test_the_larger_evidence_counts_and_is_named() -> None:
-    busy = maker_fill(100.0, 10.0, 50.0, 10.0, 4.0, 0.01, 30.0, 0.0)
-    wild = maker_fill(1e9, 10.0, 50.0, 10.0, 1.0, 2.0, 30.0, 0.0)
+def test_what_would_sooner_finish_the_order_is_named() -> None:
+    busy = maker_fill(100.0, 10.0, 50.0, 10.0, 4.0, 0.01, 30.0, 0.0, 1.0)
+    wild = maker_fill(1e9, 10.0, 50.0, 10.0, 1.0, 2.0, 30.0, 0.0, 1.0)
 
     assert FILL_QUEUE == busy[2]
     assert 110.0 / 50.0 == pytest.approx(busy[1])
@@ -51,15 +52,29 @@ def test_the_larger_evidence_counts_and_is_named() -> None:
     assert touch_probability(1.0, 2.0, 30.0) == pytest.approx(wild[0])
 
 
+def test_an_order_fills_only_where_the_market_comes_to_it() -> None:
+    """Endless flow and nobody ahead: what is left is the chance that our price is come to."""
+    first = maker_fill(0.0, 10.0, 1e6, 10.0, 4.0, 0.01, 30.0, 0.0, 0.3)
+    assert 0.3 == pytest.approx(first[0])
+    assert 0.0 == eaten_probability(5.0, 1e9)
+
+
+@pytest.mark.parametrize("b", [0.0, 0.5, 4.0])
+def test_given_one_trade_it_alone_must_eat_the_queue_where_no_other_comes(b: float) -> None:
+    """One trade of exponential size outlasts b average ones with chance exp(-b)."""
+    assert math.exp(-b) == pytest.approx(eaten_probability(0.0, b))
+    assert math.exp(-b) == pytest.approx(eaten_probability(2e-4, b), rel=1e-3)
+
+
 def test_the_median_of_the_walk_is_reached_with_even_chance() -> None:
-    _, wait, method = maker_fill(1.0, 1.0, math.nan, math.nan, 3.0, 0.5, 30.0, 0.0)
+    _, wait, method = maker_fill(1.0, 1.0, math.nan, math.nan, 3.0, 0.5, 30.0, 0.0, 1.0)
 
     assert FILL_TOUCH == method
     assert 0.5 == pytest.approx(touch_probability(3.0, 0.5, wait), rel=1e-9)
 
 
 def test_without_flow_and_volatility_nothing_is_certain_and_the_wait_is_endless() -> None:
-    chance, wait, _ = maker_fill(10.0, 1.0, 0.0, math.nan, 3.0, 0.0, 30.0, 0.0)
+    chance, wait, _ = maker_fill(10.0, 1.0, 0.0, math.nan, 3.0, 0.0, 30.0, 0.0, 1.0)
 
     assert PROBABILITY_MIN == chance
     assert math.inf == wait
@@ -67,14 +82,14 @@ def test_without_flow_and_volatility_nothing_is_certain_and_the_wait_is_endless(
 
 def test_who_cancels_ahead_of_us_shortens_the_queue_but_not_what_we_want_ourselves() -> None:
     """100 ahead, 10 lots/s traded, 5 lots/s leave: gone in 6.67 s, our own 20 in two more."""
-    plain = maker_fill(100.0, 20.0, 10.0, 10.0, 50.0, 0.01, 10.0, 0.0)
-    leaving = maker_fill(100.0, 20.0, 10.0, 10.0, 50.0, 0.01, 10.0, 5.0)
+    plain = maker_fill(100.0, 20.0, 10.0, 10.0, 50.0, 0.01, 10.0, 0.0, 1.0)
+    leaving = maker_fill(100.0, 20.0, 10.0, 10.0, 50.0, 0.01, 10.0, 5.0, 1.0)
 
     assert (FILL_QUEUE, FILL_LEVEL3) == (plain[2], leaving[2])
     assert 100 / 15 + 2 == pytest.approx(leaving[1])
     # a third of the 100 left by themselves until then
-    shorter = maker_fill(100 - 100 / 3, 20.0, 10.0, 10.0, 50.0, 0.01, 10.0, 0.0)
+    shorter = maker_fill(100 - 100 / 3, 20.0, 10.0, 10.0, 50.0, 0.01, 10.0, 0.0, 1.0)
     assert plain[0] < leaving[0] == pytest.approx(shorter[0])
     # nobody can leave ahead of whoever stands first
-    first = maker_fill(0.0, 20.0, 10.0, 10.0, 50.0, 0.01, 10.0, 5.0)
-    assert first == maker_fill(0.0, 20.0, 10.0, 10.0, 50.0, 0.01, 10.0, 0.0)
+    first = maker_fill(0.0, 20.0, 10.0, 10.0, 50.0, 0.01, 10.0, 5.0, 1.0)
+    assert first == maker_fill(0.0, 20.0, 10.0, 10.0, 50.0, 0.01, 10.0, 0.0, 1.0)
