@@ -33,7 +33,7 @@ _GROUPS: Final[dict[str, tuple[tuple[str, str, str, str, str], ...]]] = {
          "The pair takes no entries until a new snapshot is verified.", _LOOK),
         ("PAIR_QUARANTINED", CRIT, "A pair's book is wrong again and again.",
          "The pair takes no entries; its stops stay; other pairs trade on.",
-         "Look at the pair at Kraken, then `ops release SYMBOL`."),
+         "Look at the pair at Kraken; it takes entries again by itself once its book is right."),
         ("CONN_SILENT", WARN, "The public connection is silent or lost.",
          "Entries wait; it connects again by itself.", _LOOK),
         ("CHANNEL_SILENT", WARN, "One channel is silent while others are not.",

@@ -558,9 +558,11 @@ class Capture:
         bad: set[str] = set()
         asked: set[str] = set()
         oldest = now
+        # One pair that is wrong for ever must not hold up all others: they are judged without it.
+        aside = {symbol for each in self.sessions for symbol in each.aside(now)}
         for session, feed in zip(self.sessions, self.feeds, strict=True):
             for each in session.subscriptions:
-                if not each.symbol or each.gone:
+                if not each.symbol or each.gone or each.symbol in aside:
                     continue
                 asked.add(each.symbol)
                 stands = each.channel not in BOOKS or feed.synced(each.symbol, each.channel)
@@ -568,7 +570,7 @@ class Capture:
                     bad.add(each.symbol)
                 if each.lost_at:
                     oldest = min(oldest, each.lost_at)
-        n_symbols = len(self._members(now))
+        n_symbols = len(set(self._members(now)) - aside)
         return Facts(n_symbols, len(asked - bad), now - oldest, self._sink.lag_ns(now))
 
     # --- writing ---

@@ -304,6 +304,18 @@ class Session:
                     self._again(step, each, GAP_SOURCE, now)
         return self._ask(step, now) if self.phase is Phase.ONLINE else step
 
+    def aside(self, now: int) -> set[str]:
+        """Symbols that are wrong again and again, until they have stood as long as that was counted."""
+        found = set()
+        for each in self.subscriptions:
+            if not each.aside:
+                continue
+            if each.state is Sub.LIVE and now - each.troubles[-1] > self.limits.resyncs_window:
+                each.aside = False
+            else:
+                found.add(each.symbol)
+        return found
+
     def instruments(self, message: Instruments, now: int) -> Step:
         """What the instrument channel said on another connection: the same pairs trade here."""
         step = Step()
@@ -583,8 +595,9 @@ class Session:
         """Whoever is in doubt again and again is asked less often."""
         sub.troubles.append(now)
         recent = sum(1 for each in sub.troubles if now - each <= self.limits.resyncs_window)
-        if recent > self.limits.resyncs_max:
-            sub.due = now + self.limits.aside
+        # Once put aside, one more is enough: it was not right for long enough.
+        if sub.aside or recent > self.limits.resyncs_max:
+            sub.aside, sub.due = True, now + self.limits.aside
             self.counts["put aside"] += 1
             self._note(
                 step,

@@ -107,6 +107,7 @@ class Subscription:
     gone: bool = False  # no longer wanted; forgotten when it has left
     n_overdue: int = 0  # in a row
     n_postponed: int = 0  # in a row
+    aside: bool = False  # wrong again and again: nobody waits for it before it stood for a while
     reason: str = ""  # the venue's words, when it refused or postponed
     troubles: deque[int] = field(default_factory=lambda: deque(maxlen=16))
 

@@ -193,6 +193,38 @@ def test_a_symbol_that_is_wrong_again_and_again_is_put_aside() -> None:
         assert made.tick(now + i * SECOND).send == [] or made.counts["put aside"] == 1
 
 
+def test_a_symbol_that_was_put_aside_is_waited_for_again_once_it_stood_for_a_while() -> None:
+    limits = Limits(resyncs_max=0, resyncs_window=10 * SECOND, aside=20 * SECOND)
+    made = session(Wish("book", (BTC,)), limits=limits)
+
+    def stand(now: int) -> None:
+        (request,) = [each for each in asked(made.tick(now)) if each["method"] == "subscribe"]
+        made.received(say.accepted(request["req_id"], "book", BTC), now)
+        made.received(say.book(BTC, "snapshot"), now)
+
+    def go_wrong(now: int) -> None:
+        step = made.received(say.book(BTC, checksum=0), now)
+        (left,) = [e for e in asked(step) or asked(made.tick(now)) if e["method"] == "unsubscribe"]
+        made.received(say.accepted(left["req_id"], "book", BTC, "unsubscribe"), now)
+
+    (request,) = asked(connect(made, T0))
+    made.received(say.accepted(request["req_id"], "book", BTC), T0)
+    made.received(say.book(BTC, "snapshot"), T0)
+    assert made.aside(T0) == set()
+    go_wrong(T0 + SECOND)
+    assert made.aside(T0 + SECOND) == {BTC}
+    for i in range(2, 21):
+        made.received(say.HEARTBEAT, T0 + i * SECOND)
+        assert asked(made.tick(T0 + i * SECOND)) == []
+    stand(T0 + 21 * SECOND)
+    go_wrong(T0 + 22 * SECOND)
+    for i in range(23, 42, 3):
+        made.received(say.HEARTBEAT, T0 + i * SECOND)
+    stand(T0 + 42 * SECOND)
+    assert made.aside(T0 + 43 * SECOND) == set()
+    assert made.counts["put aside"] == 2
+
+
 def test_a_lost_acknowledgement_is_proven_by_the_data() -> None:
     made = session(Wish("book", (BTC,)))
     connect(made)
