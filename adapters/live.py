@@ -75,6 +75,7 @@ from engine.session.verify import Followed
 
 LISTED_WITHIN_NS: Final = 60 * SECOND
 FOREVER_NS: Final = 10 * 365 * 86_400 * SECOND
+SILENCE_NS: Final = 5 * SECOND  # heartbeats come each second; whoever trades waits for no more
 STOP_PATIENCE_S: Final = 5.0  # for a line to end
 QUIET_PATIENCE_S: Final = 15.0  # for entries to be withdrawn, and positions to have their stop
 SECOND_S: Final = 1.0
@@ -120,7 +121,7 @@ class Plan:
     @property
     def limits(self) -> Limits:
         """When a connection counts as silent: heartbeats come by the machine's clock."""
-        usual, pace = Limits(), max(self.clock.speed, 1.0)
+        usual, pace = Limits(silence=SILENCE_NS), max(self.clock.speed, 1.0)
         return replace(
             usual,
             silence=int(usual.silence * pace),

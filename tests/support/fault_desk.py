@@ -42,6 +42,7 @@ from engine import commands as c
 from engine.alerts import ALERTS
 from engine.clock import WallClock
 from engine.core.protection import COVER_PROTECTED
+from engine.core.records import REASONS
 from engine.core.tape import S_SECOND, S_VOL
 from engine.events import (
     HEALTH,
@@ -107,6 +108,7 @@ class Scene(Attending):
         self.desk, self.name = desk, name
         self.running: Running = None  # type: ignore[assignment]
         self.clock: Any = None
+        self.alerts: Alerts | None = None
         self.told: list[tuple[str, str]] = []  # code, facts, as raised
         self.bodies: list[str] = []  # messages as a person gets them
         self.said: list[str] = []
@@ -118,6 +120,7 @@ class Scene(Attending):
         self._ended = ended
         self._waits: Condition = lambda: True
         self.stop_ts = 0
+        self.decisions: list[tuple[int, str, str]] = []  # when, of which pair, why no entry
 
     # --- what the session calls ---
 
@@ -132,8 +135,33 @@ class Scene(Attending):
         self.n_lost += int((said == HEALTH_ACCOUNT_LOST).sum())
         self.step()
 
+    def recorded(self, table: str, rows: np.ndarray) -> None:
+        # Handed on about once a second of the machine, so a while after it was decided.
+        if table == "decisions":
+            for row in rows:
+                reason, _ = REASONS[int(row["blocker"])]
+                self.decisions.append((int(row["ts"]), SYMBOLS[row["sym"]], reason))
+
+    def reasons(self, since: int, symbol: str = "") -> Counter[str]:
+        """Why nothing was bought in all decisions after `since`, as far as they were handed on."""
+        return Counter(
+            reason for ts, pair, reason in self.decisions if ts > since and symbol in ("", pair)
+        )
+
     def second(self, running: Running, now: int) -> None:
+        self._read_alerts()
         self.step()
+
+    def _read_alerts(self) -> None:
+        """Its person reads what is critical, as soon as it came.
+
+        Else a busy machine, whose stop took longer than it may once, would have no entry any more.
+        """
+        if self.alerts is None:
+            return
+        for each in self.alerts.open_list():
+            if any(each["code"] in body for body in self.bodies):
+                self.alerts.acknowledge(each["number"])
 
     def step(self) -> None:
         try:
@@ -471,7 +499,8 @@ def where(scene: Scene) -> str:
     line = "its end" if frame is None else f"line {frame.f_lineno}"
     glob = scene.glob if scene.running is not None else None
     state = "" if glob is None else f"mode {glob['mode']} reconcile {glob['reconcile']}"
-    return f"{line}; {state}; told {scene.codes()}; said {scene.said[-12:]}"
+    last = scene.decisions[-4:]
+    return f"{line}; {state}; told {scene.codes()}; said {scene.said[-12:]}; decided {last}"
 
 
 def key_of(name: str) -> str:
@@ -491,6 +520,7 @@ def overheard(scene: Scene) -> Iterator[None]:
     tell, say = Alerts.tell, Watch.say
 
     def listen(alerts: Alerts, code: str, /, **facts: Any) -> Any:
+        scene.alerts = alerts
         scene.told.append((code, json.dumps(facts, default=str)))
         return tell(alerts, code, **facts)
 

@@ -36,12 +36,12 @@ def test_w23_a_venue_out_of_reach_leaves_every_order_unknown_and_none_is_dropped
 ) -> None:
     def story(scene: Scene) -> Iterator[Condition]:
         yield lambda: scene.clean and scene.protected()
-        working = scene.orders(open_only=True)["id"].tolist()
-        resting = [each.txid for each in scene.open_at_venue()]
         scene.strike(kind="refuse")
         scene.strike(kind="abort")
+        yield lambda: scene.n_lost > 0
+        working = scene.orders(open_only=True)["id"].tolist()
         yield lambda: scene.raised("VENUE_UNREACHABLE")
-        n = scene.n_buys()
+        n, resting = scene.n_buys(), [each.txid for each in scene.open_at_venue()]
         orders = scene.orders(open_only=True)
         assert working, "nothing was open when the venue went away"
         assert np.isin(working, orders["id"]).all(), "an order was dropped"
