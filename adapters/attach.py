@@ -66,6 +66,10 @@ class AttachHub:
         self._last = max(self._last, self._clock.now() - LAG_NS)
         return self._last
 
+    def next_stamp(self) -> int:
+        """A time that nothing comes before that is still to be handed over."""
+        return self._last
+
     def post(self, call: Callable[[int], None]) -> None:
         self._calls.append(call)
 
@@ -76,6 +80,8 @@ class AttachHub:
     async def run(self, stop: asyncio.Event) -> None:
         """Follow until stopped. Rows that were flushed before what is posted come first."""
         while not stop.is_set():
+            if self.failure is not None:
+                raise self.failure
             self._poll()
             while self._calls:
                 self._calls.popleft()(self.stamp())

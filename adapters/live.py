@@ -2,7 +2,8 @@
 
 `run_session` shadows, papers or trades until it is stopped, and leaves a run's folder. One event
 loop carries all of it: the public feed's hub gives order by stamp to whatever happens, the session
-decides, and threads only write what must not wait (tables, snapshots, alerts). It prints nothing:
+decides, and threads do what must not be waited for (the log's way to the disk, tables, snapshots,
+alerts). It prints nothing:
 talk and progress go to callbacks. Left out: what a person may ask of it while it runs (attending.py),
 reading it again (sessions.py).
 """
@@ -68,7 +69,7 @@ from engine.jit import KERNEL_DIGEST
 from engine.plugins import Family
 from engine.reports.manifest import MANIFEST_NAME
 from engine.reports.summary import RunSummary
-from engine.session.loop import Gateway, Session, ShadowGateway, event
+from engine.session.loop import Gateway, Later, Session, ShadowGateway, event
 from engine.session.paper import PaperGateway
 from engine.session.state import core_arrays, restore_core, save_state
 from engine.session.verify import Followed
@@ -275,6 +276,7 @@ class Running:
             config_hash=plan.config_hash,
             meta={"mode": plan.mode, "account": plan.account},
             assign_seq=True,
+            behind=True,
         )
         self.gateway: Gateway = paper if paper is not None else ShadowGateway()
         self.session: Session | None = None
@@ -284,6 +286,7 @@ class Running:
         self.post: Callable[[np.ndarray], None] = lambda rows: None
         self.call: Callable[[Callable[[int], np.ndarray]], None] = lambda ask: None
         self.feeds: Callable[[int], dict[str, Any]] = lambda now: {}
+        self.later: Later | None = None
         self.first_ts = 0
         self._snapshot_ts = plan.clock.now()
 
@@ -306,6 +309,7 @@ class Running:
             ts_last=ts_last,
             began=now,
             taken=self._taken,
+            later=self.later,
         )
         self.attending.begin(self)
         rows = []
@@ -336,7 +340,10 @@ class Running:
         self.attending.second(self, now)
 
     def snapshot(self) -> None:
-        """Copy the core now, write it in the thread; the newest two are kept."""
+        """Copy the core now, write it in the thread; the newest two are kept.
+
+        Not before the log has what it knows: a log that ends before a snapshot is none to go on from.
+        """
         header = header_of(self.folder, self.started, self.log.seq_last, self.built.core)
         arrays = {name: each.copy() for name, each in self._arrays().items()}
         path = self.folder / STATE / f"{header.seq:015d}.state"
@@ -347,7 +354,7 @@ class Running:
             for each in old:
                 each.unlink(missing_ok=True)
 
-        self.writer.call(write)
+        self.log.begin_sync(lambda: self.writer.call(write) if self.log.ok else None)
 
     def close(self, failure: BaseException | None) -> dict[str, Any] | None:
         """Save the core, close tables and log, write the manifest. Returns it; None after a failure.
@@ -359,6 +366,7 @@ class Running:
         whole = failure is None and session.failure is None
         try:
             if whole:
+                session.settle()
                 session.drain()
                 header = header_of(self.folder, self.started, self.log.seq_last, self.built.core)
                 save_state(self.folder / STATE / FINAL, header, self._arrays())
@@ -367,6 +375,9 @@ class Running:
                 self.recorder.abort()
                 return None
             self.recorder.close()
+        except BaseException:
+            session.close()
+            raise
         finally:
             self.writer.close()
         followed = Followed(
@@ -471,6 +482,7 @@ class _Loop:
         self.running: Running | None = None
         self.failure: BaseException | None = None
         self._make_account = make_account
+        self._asyncio = asyncio.get_running_loop()
         self.capture: Capture | None = None
         self.hub: Hub | AttachHub
         if plan.attach is None:
@@ -551,6 +563,7 @@ class _Loop:
         self.running.post = self.post
         self.running.call = self._call
         self.running.feeds = self._feeds
+        self.running.later = self._later
         self.running.begin(self._make_account)
         if self.running.account is not None:
             self._account_task = asyncio.create_task(self._follow_account())
@@ -579,6 +592,21 @@ class _Loop:
     def _call(self, ask: Callable[[int], np.ndarray]) -> None:
         """In the session's own turn: what `ask(now)` does and says is learned at that moment."""
         self.hub.post(lambda ts: self._take(ask(ts), ts))
+
+    def _later(self, call: Callable[[int], None]) -> None:
+        """The disk has done something: `call` is for the session, between two turns of the hub."""
+        with contextlib.suppress(RuntimeError):  # the loop has ended: `close` looks for itself
+            self._asyncio.call_soon_threadsafe(self._between, call)
+
+    def _between(self, call: Callable[[int], None]) -> None:
+        if self.failure is not None:
+            return
+        try:
+            call(self.hub.next_stamp())
+            self._set_alarm()
+        except BaseException as error:
+            self.failure = self.hub.failure = error
+            self.hub.post(lambda _: None)  # so that it looks
 
     def _take(self, rows: np.ndarray, now: int) -> None:
         if self.running is None or self.failure is not None:
@@ -665,7 +693,7 @@ class _Loop:
                     await heard.wait()
                     # An entry may fill instead of ending, and what it bought needs a stop: nobody
                     # else hears of it once the lines are down.
-                    while self._entries_work() or self._bare():
+                    while self._entries_work() or self._bare() or self._unsent():
                         await asyncio.sleep(0.05)
             for symbol in self._bare():
                 self.talk(f"the session ends, and what it holds of {symbol} has no stop.")
@@ -686,6 +714,11 @@ class _Loop:
         orders = self.running.built.core.orders
         works = (orders["id"] > 0) & (orders["ts_done"] == 0) & (orders["role"] == ROLE_ENTRY)
         return bool(works.any()) and self.plan.mode != "shadow"
+
+    def _unsent(self) -> bool:
+        """Does a command wait for the disk? A few milliseconds, as a rule."""
+        session = self.running.session if self.running is not None else None
+        return session is not None and session.failure is None and session.n_waiting > 0
 
     def _bare(self) -> list[str]:
         """Pairs of which more is held than a resting stop covers."""

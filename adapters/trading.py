@@ -191,11 +191,16 @@ class Trading(Account):
             cancels = np.isin(commands["kind"], (CANCEL, CANCEL_ALL))
             kept = refused_rows(commands[~cancels], now, REJECT_NOT_SENT)
             return joined((kept, self._send(commands[cancels], now)))
+        entries = (commands["role"] == ROLE_ENTRY) & (commands["kind"] != CANCEL)
+        if not entries.any():
+            return self._send(commands, now)
+        if not entries_allowed(self._running.built.core):
+            # Learned while the log was on its way to the disk.
+            kept = refused_rows(commands[entries], now, REJECT_NOT_SENT)
+            return joined((kept, self._send(commands[~entries], now)))
         if self.condition is not None:
-            waits = (commands["role"] == ROLE_ENTRY) & (commands["kind"] != CANCEL)
-            if waits.any():
-                self._send_later(commands[waits].copy(), self.condition)
-                return self._send(commands[~waits], now)
+            self._send_later(commands[entries].copy(), self.condition)
+            return self._send(commands[~entries], now)
         return self._send(commands, now)
 
     def _send_later(self, commands: np.ndarray, condition: Condition) -> None:

@@ -96,6 +96,10 @@ class Hub:
         self._last = max(self._last, self._clock.now())
         return self._last
 
+    def next_stamp(self) -> int:
+        """A time that nothing comes before that is still to be handed over."""
+        return self._inbox[0][0] if self._inbox else self.stamp()
+
     async def may_connect(self, conn: int) -> bool:
         session = self.capture.sessions[conn]
         while session.phase is not Phase.STOPPED:

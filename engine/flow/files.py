@@ -1,7 +1,8 @@
 """How do bytes reach a disk for good? The few operations that the log and the cold store build on.
 
 Create, append, sync, cut, rename, lock. One small class, so that a test can put a failing disk in
-its place and every error passes through the code that runs for real. Left out: reading.
+its place and every error passes through the code that runs for real. Left out: reading, and a
+thread that does all this for somebody who may not wait (behind.py).
 
 A sync that failed must never be tried again: the kernel may have marked the lost pages clean, and
 the second call would then lie (Rebello et al. 2020, "Can applications recover from fsync
@@ -11,19 +12,30 @@ failures?"). The callers of `sync` therefore give up on the first failure.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 from pathlib import Path
+from typing import Final
 
 from engine.errors import RefusedError
 
+# Bytes, and how long the file is, without its times: all that reading it again takes.
+_data_sync = getattr(os, "fdatasync", os.fsync)
+_ZEROS: Final = bytes(1 << 20)
+
 
 class AppendFile:
-    """One file that is written front to back. `size` is what was written so far, in bytes."""
+    """One file that is written front to back. `size` is what was written so far, in bytes.
+
+    Beyond it there may be zeros (`fill`): a sync of bytes that take the place of zeros waits for
+    those bytes alone, where a file that grew has its new length to bring to the disk as well.
+    """
 
     def __init__(self, fd: int, size: int = 0) -> None:
         self._fd = fd
         self.size = size
+        self._filled = size
 
     def write(self, data: bytes | memoryview) -> None:
         """Append all of `data`; a short write goes on where it stopped. Raises OSError."""
@@ -35,13 +47,36 @@ class AppendFile:
 
     def sync(self) -> None:
         """Return when the bytes are on the disk. Raises OSError; never call it again after that."""
-        os.fsync(self._fd)
+        _data_sync(self._fd)
+
+    def fill(self, size: int) -> bool:
+        """Put zeros, a piece of them, where the file will grow to `size`, and sync them.
+
+        Returns whether more is to do. A disk without room for them gets none. Raises OSError.
+        """
+        start = max(self._filled, self.size)
+        piece = _ZEROS[: max(size - start, 0)]
+        if not piece:
+            return False
+        try:
+            self._filled = start + os.pwrite(self._fd, piece, start)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                raise
+            return False
+        _data_sync(self._fd)
+        return self._filled < size
+
+    def trim(self) -> None:
+        """Take away the zeros that nothing was written over."""
+        if self._filled > self.size:
+            self.cut(self.size)
 
     def cut(self, size: int) -> None:
         """Keep the first `size` bytes."""
         os.ftruncate(self._fd, size)
         os.lseek(self._fd, size, os.SEEK_SET)
-        self.size = size
+        self.size = self._filled = size
 
     def close(self) -> None:
         """Close without a sync; a second call does nothing."""

@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from engine.errors import DataError, RefusedError, StorageError
 from engine.events import EVENT
+from engine.flow.behind import FILL, Behind
 from engine.flow.files import LOCAL_FILES, AppendFile, Files, Lock
 from engine.flow.merge import words
 from engine.flow.rules import describe_broken_rule, first_broken_rule
@@ -66,6 +67,14 @@ def _number(segment: Path) -> int:
 # --- writing -----------------------------------------------------------------------------------
 
 
+class Mark(NamedTuple):
+    """How far a log was, where somebody asked for a sync: newest seq, segment, bytes of it."""
+
+    seq: int
+    segment: int
+    size: int
+
+
 class LogWriter:
     """Appends events to a log. Use as a context manager; one writer per log at a time.
 
@@ -77,6 +86,8 @@ class LogWriter:
         newest is so much later than the oldest. The age is event time: no clock is asked.
     assign_seq : number the events; `append` then writes `seq` into the caller's rows too
     seq_first : the first number, where the log is new
+    behind : a thread waits for the disk. What is flushed is synced at once then, so that a power cut
+        tears one batch at most; `begin_sync` asks to be told, and a failure is raised by the next call
 
     After any failed write or sync the writer is dead: every later call raises StorageError. What
     is on the disk stays a valid prefix, since a half-written batch is cut off or found by
@@ -98,6 +109,7 @@ class LogWriter:
         seq_first: int = 0,
         resume: bool = False,
         files: Files = LOCAL_FILES,
+        behind: bool = False,
     ) -> None:
         if not 0 < flush_rows <= ROWS_MAX:
             raise ValueError(f"flush_rows must be 1 to {ROWS_MAX}, not {flush_rows}.")
@@ -107,7 +119,8 @@ class LogWriter:
         self._log_id, self._config_hash, self._meta = log_id, config_hash, dict(meta or {})
         self._segment_bytes = segment_bytes
         self._flush_age_ns = flush_age_ns
-        self._files = files
+        self._behind = Behind(files, min(FILL, segment_bytes)) if behind else None
+        self._files = self._behind or files
         self._buffer = np.empty(flush_rows, EVENT)
         self._n_buffered = 0
         self._file: AppendFile | None = None
@@ -117,21 +130,32 @@ class LogWriter:
         self.seq_synced = seq_first - 1  # everything up to here survives a power cut
         self.ts_last = _TS_NEVER
         self._chain, self._i_segment = CHAIN_ZERO, 0
-        with self._storage("open"):
-            files.make_folder(self.path)
-            self._lock = Lock(self.path / LOCK_NAME, f"event log {self.path}")
         try:
-            if _segments(self.path):
-                self._continue(resume)
-            self._next_segment()
+            with self._storage("open"):
+                files.make_folder(self.path)
+                self._lock = Lock(self.path / LOCK_NAME, f"event log {self.path}")
+            try:
+                if _segments(self.path):
+                    self._continue(resume)
+                self._next_segment()
+                self.settle()
+            except BaseException:
+                self._lock.release()
+                raise
         except BaseException:
-            self._lock.release()
+            if self._behind is not None:
+                self._behind.stop()
             raise
 
     @property
     def chain(self) -> str:
         """The chain over everything that was flushed, headers included, hex."""
         return self._chain
+
+    @property
+    def ok(self) -> bool:
+        """Has nothing failed yet, as far as is known?"""
+        return not self._failure and (self._behind is None or not self._behind.failed)
 
     def append(self, events: np.ndarray) -> int:
         """Add EVENT rows, all of them or none. Returns the seq of the first (the next if none).
@@ -179,6 +203,9 @@ class LogWriter:
             return
         assert self._file is not None
         self._write(self._encoder.encode(self._buffer[: self._n_buffered]))
+        if self._behind is not None:
+            with self._storage("sync"):
+                self._file.sync()
         self._chain = self._encoder.chain
         self._n_buffered = 0
         if self._file.size >= self._segment_bytes:
@@ -189,9 +216,41 @@ class LogWriter:
         """Return when every appended event is on the disk."""
         self.flush()
         assert self._file is not None
-        with self._storage("sync"):
-            self._file.sync()
-        self.seq_synced = self.seq_last
+        mark = self._mark()
+        if self._behind is None:
+            with self._storage("sync"):
+                self._file.sync()
+        self.settle()
+        self._synced(mark)
+
+    def begin_sync(self, told: Callable[[], None]) -> Mark:
+        """Have `told` called, by a thread, once every appended event is on the disk or cannot be.
+
+        Only where the log is written behind. What came of it, `end_sync` says.
+        """
+        assert self._behind is not None
+        self.flush()
+        mark = self._mark()
+        self._behind.when_done(told)
+        return mark
+
+    def end_sync(self, mark: Mark) -> None:
+        """After `told`: all up to the mark is on the disk. Raises StorageError where it is not."""
+        self._alive()
+        self._synced(mark)
+
+    def settle(self) -> None:
+        """Return when the thread, if there is one, has done what it was asked for."""
+        if self._behind is not None:
+            with self._storage("write"):
+                self._behind.settle()
+
+    def _mark(self) -> Mark:
+        assert self._file is not None
+        return Mark(self.seq_last, self._i_segment, self._file.size)
+
+    def _synced(self, mark: Mark) -> None:
+        self.seq_synced = max(self.seq_synced, mark.seq)
 
     def close(self) -> None:
         """Write what is buffered, mark the end, sync. A dead writer only lets go of its files."""
@@ -201,11 +260,14 @@ class LogWriter:
             if not self._failure:
                 self.flush()
                 self._end_segment()
+                self.settle()
                 self.seq_synced = self.seq_last
         finally:
             if self._file is not None:
                 self._file.close()
                 self._file = None
+            if self._behind is not None:
+                self._behind.stop()
             self._lock.release()
 
     def __enter__(self) -> LogWriter:
@@ -270,6 +332,7 @@ class LogWriter:
         assert self._file is not None
         self._write(self._encoder.end())
         with self._storage("sync"):
+            self._file.trim()
             self._file.sync()
             self._file.close()
         self._file = None
@@ -292,6 +355,9 @@ class LogWriter:
             raise StorageError(self._failure, "Stop, repair the storage, then check the log.")
         if self._file is None:
             raise StorageError(f"event log {self.path} is closed.", "Open it again to append.")
+        if self._behind is not None:
+            with self._storage("write"):
+                self._behind.check()
 
     def _storage(self, action: str) -> _Storage:
         return _Storage(self, action)
@@ -311,7 +377,8 @@ class _Storage:
             return
         writer = self._writer
         reason = error.strerror or str(error)
-        message = f"cannot {self._action} event log {writer.path}: {reason}."
+        action = writer._behind.failed if writer._behind is not None else ""
+        message = f"cannot {action or self._action} event log {writer.path}: {reason}."
         if writer.seq_last > writer.seq_synced:
             message += (
                 f" Events {writer.seq_synced + 1} to {writer.seq_last} may not be on the disk."
@@ -442,6 +509,9 @@ def _read_segment(segment: Path) -> pa.Buffer:
     """The bytes of a segment, as a memory map: what is not looked at is not read."""
     if segment.stat().st_size == 0:
         return pa.py_buffer(b"")
+    if (segment.parent / LOCK_NAME).exists():
+        # Its writer may cut off zeros that it did not need: a map of them would end this process.
+        return pa.py_buffer(segment.read_bytes())
     return pa.memory_map(str(segment)).read_buffer()
 
 

@@ -235,7 +235,8 @@ class SegmentDecoder:
     def batches(self) -> Iterator[Batch]:
         """All batches in order, proven. Sets `closed` if the end mark stands where it should.
 
-        Raises BatchDamage at the first byte that cannot be believed.
+        Zeros up to the end of the file are room that was not used. Raises BatchDamage at the first
+        byte that cannot be believed.
         """
         offset = self.header_end
         i_batch = 0
@@ -243,8 +244,10 @@ class SegmentDecoder:
             if offset == self.size:
                 return
             prefix = self.data.slice(offset, min(8, self.size - offset)).to_pybytes()
+            if only_zeros(self.data, offset):
+                return
             if prefix == END_OF_STREAM:
-                if offset + 8 != self.size:
+                if not only_zeros(self.data, offset + 8):
                     raise BatchDamage(
                         f"{self.name} goes on for {self.size - offset - 8} bytes after its end mark",
                         offset + 8,
@@ -274,6 +277,13 @@ class SegmentDecoder:
             yield Batch(rows, chain, offset, end)
             offset = end
             i_batch += 1
+
+
+def only_zeros(data: pa.Buffer, offset: int) -> bool:
+    """Does nothing but zeros stand from `offset` on?"""
+    if any(data.slice(min(offset, data.size), min(8, max(data.size - offset, 0))).to_pybytes()):
+        return False
+    return offset >= data.size or not np.frombuffer(data, np.uint8, offset=offset).any()
 
 
 def find_later(data: pa.Buffer, offset: int) -> Batch | None:

@@ -22,6 +22,7 @@ from engine.flow.segment import (
     SegmentHeader,
     decode_batch,
     next_chain,
+    only_zeros,
 )
 
 
@@ -52,8 +53,11 @@ class LogFollower:
         return not (self.path / segment_name(self._number + 1)).exists()
 
     def _decoder(self, number: int) -> SegmentDecoder:
+        """For its header, which is never cut: a map of the file costs what is looked at."""
         segment = self.path / segment_name(number)
-        return SegmentDecoder(_bytes(segment), segment.name)
+        empty = segment.stat().st_size == 0
+        data = pa.py_buffer(b"") if empty else pa.memory_map(str(segment)).read_buffer()
+        return SegmentDecoder(data, segment.name)
 
     def read(self) -> Iterator[np.ndarray]:
         """All batches that are new since the last call, as EVENT arrays."""
@@ -81,19 +85,17 @@ class LogFollower:
 
     def _rest_of_segment(self) -> Iterator[np.ndarray]:
         name = segment_name(self._number)
-        data = _bytes(self.path / name)
-        if self._offset == data.size:
+        data = _bytes_from(self.path / name, self._offset)
+        at = 0
+        if only_zeros(data, at):
             return
-        start = self._offset - len(self._start)
-        source = pa.BufferReader(self._start + data.slice(self._offset).to_pybytes())
+        source = pa.BufferReader(self._start + data.to_pybytes())
         try:
             stream = pa.ipc.open_stream(source)
         except ARROW_ERRORS as error:
             raise self._broken(f"{name} cannot be read: {error}") from error
-        while self._offset < data.size:
-            if data.slice(self._offset).size >= 8 and (
-                data.slice(self._offset, 8).to_pybytes() == END_OF_STREAM
-            ):
+        while not only_zeros(data, at):
+            if data.slice(at).size >= 8 and data.slice(at, 8).to_pybytes() == END_OF_STREAM:
                 self._ended = True
                 return
             try:
@@ -103,9 +105,13 @@ class LogFollower:
                 if (self.path / segment_name(self._number + 1)).exists():
                     raise self._broken(f"{name} is damaged at byte {self._offset}") from error
                 return  # it is being written
+            end = source.tell() - len(self._start)
             if previous != self._chain or chain != next_chain(self._chain, rows):
+                if end < data.size and only_zeros(data, end):
+                    return  # it is being written, over the zeros that were there
                 raise self._broken(f"{name} does not match its chain at byte {self._offset}")
-            self._chain, self._offset = chain, start + source.tell()
+            self._offset += end - at
+            self._chain, at = chain, end
             self.seq_to = int(rows["seq"][-1])
             yield rows
 
@@ -115,7 +121,8 @@ class LogFollower:
         )
 
 
-def _bytes(segment: Path) -> pa.Buffer:
-    if segment.stat().st_size == 0:
-        return pa.py_buffer(b"")
-    return pa.memory_map(str(segment)).read_buffer()
+def _bytes_from(segment: Path, offset: int) -> pa.Buffer:
+    """What stands there now. Not a map: its writer cuts zeros off, and a map would end this process."""
+    with segment.open("rb") as file:
+        file.seek(offset)
+        return pa.py_buffer(file.read())

@@ -13,7 +13,8 @@ gateway does, and rebuilding a core after a stop (state.py, verify.py).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -43,7 +44,7 @@ from engine.flow.driver import DATA_FAULTS, FAULT_TEXTS
 from engine.flow.follow import COMMANDS_DUE, CORE_FAULT, ROWS_DUE
 from engine.flow.held import follow_held, hold
 from engine.flow.journal import command_rows
-from engine.flow.log import LogWriter
+from engine.flow.log import LogWriter, Mark
 from engine.flow.recorder import COMMANDS_TABLE, Recorder
 from engine.jit import entry_point
 
@@ -54,6 +55,9 @@ SYNC_EVERY_NS: Final = 10_000_000_000  # ... and any other so often
 NEVER: Final = 1 << 62
 
 Measure = Callable[[], int]  # ns of a steady clock, for how long something took
+# Has what it is given called in the session's own thread, soon, with the time (ns): not later than the
+# stamp of anything that is still to be taken. May be called from any thread.
+Later = Callable[[Callable[[int], None]], None]
 
 
 class Gateway(Protocol):
@@ -93,6 +97,7 @@ class Session:
     ts_last, began : where a core that is taken up stood, and when it goes on (ns): no timer is made up
         for the time between, in which nobody looked
     taken : told of every stretch of rows once the core has stepped through them
+    later : how the end of a sync is told; the log is written behind then. Without it a sync is waited for
     """
 
     def __init__(
@@ -107,6 +112,7 @@ class Session:
         ts_last: int = 0,
         began: int = 0,
         taken: Callable[[np.ndarray], None] = lambda _: None,
+        later: Later | None = None,
     ) -> None:
         self.core = core
         self.log = log
@@ -119,6 +125,11 @@ class Session:
         self._timer_ns = timer_ns
         self._measure = measure
         self._taken = taken
+        self._later = later
+        self._waiting: list[np.ndarray] = []  # commands that no sync has begun for
+        self._syncing: list[np.ndarray] = []  # ... and those of the one that is under way
+        self._mark: Mark | None = None
+        self._sync_began = 0
         self._next_timer = next_on_grid(max(ts_last, began), timer_ns) if ts_last else 0
         self._sync_told = 0
         self._held = hold(core)
@@ -136,17 +147,42 @@ class Session:
         """
         if self.failure is not None:
             raise self.failure
-        try:
+        with self._at_work():
             self._learn(self._in_order(rows, now))
             while len(answers := self.gateway.due(now)):
                 self._learn(self._in_order(answers, 0))
+
+    @contextmanager
+    def _at_work(self) -> Iterator[None]:
+        """Whatever goes wrong ends the session; of what waits for a disk that failed, cancels leave."""
+        try:
+            yield
         except BaseException as error:
             self.failure = error
+            waiting, self._syncing, self._waiting = self._syncing + self._waiting, [], []
+            if isinstance(error, StorageError) and waiting:
+                # They only take risk away, and may be said twice: they go without the log.
+                commands = np.concatenate(waiting)
+                cancels = commands[np.isin(commands["kind"], (CANCEL, CANCEL_ALL))]
+                if len(cancels):
+                    self.gateway.carry(cancels, self.ts_last)
             raise
 
     def next_due(self) -> int:
         """When `take` should be called at the latest, ns; 0 before the first event."""
         return min(self._next_timer, self.gateway.next_due())
+
+    @property
+    def n_waiting(self) -> int:
+        """Commands that wait for the log to be on the disk."""
+        return sum(map(len, (*self._syncing, *self._waiting)))
+
+    def settle(self) -> None:
+        """Wait for the disk until no command does. For the end: nobody feeds the session any more."""
+        while self._mark is not None and self.failure is None:
+            with suppress(StorageError):
+                self.log.settle()
+            self._synced(self._mark, self.ts_last)
 
     def drain(self) -> None:
         """Empty the record rings now, so that people and tools see what there is."""
@@ -158,6 +194,7 @@ class Session:
             return
         self._ended = True
         try:
+            self.settle()
             if self.failure is None:
                 end_of_stream(self.core, self.recorder)
         finally:
@@ -239,33 +276,64 @@ class Session:
             self.n_commands += n
             self.recorder.add(COMMANDS_TABLE, commands)
             self._step(command_rows(commands))
-            told = self._make_durable(commands)
-            answers = self.gateway.carry(commands, self.ts_last)
-            # Learned at this moment, whatever clock the gateway looked at: rows that were taken with
-            # the one that led to these commands are still to come, and may be stamped earlier.
-            answers["ts"] = self.ts_last
-            self._step(joined((told, answers)))
+            self._make_durable(commands)
 
-    def _make_durable(self, commands: np.ndarray) -> np.ndarray:
+    def _make_durable(self, commands: np.ndarray) -> None:
         """Nothing that adds or changes an order leaves before the log that says so is on the disk."""
         if not self.gateway.leaves_machine:
             self.log.flush()
-            return empty(0)
-        began = self._measure()
-        try:
+            self._send([commands], empty(0), 0)
+            return
+        self._waiting.append(commands)
+        if self._mark is None:
+            self._begin_sync()
+
+    def _begin_sync(self) -> None:
+        self._syncing, self._waiting = self._waiting, []
+        self._sync_began = self._measure()
+        if self._later is None:
             self.log.sync()
-        except StorageError:
-            # A cancel only takes risk away, and may be said twice: it goes without the log.
-            cancels = commands[np.isin(commands["kind"], (CANCEL, CANCEL_ALL))]
-            if len(cancels):
-                self.gateway.carry(cancels, self.ts_last)
-            raise
-        self.sync_ns = self._measure() - began
+            self._sent(0)
+            return
+        later = self._later
+
+        def told() -> None:
+            later(lambda now: self._synced(mark, now))
+
+        self._mark = mark = self.log.begin_sync(told)
+
+    def _synced(self, mark: Mark, now: int) -> None:
+        """The log is on the disk up to the mark, or cannot be; it is `now` (ns)."""
+        if self._mark is not mark or self.failure is not None:
+            return
+        self._mark = None
+        with self._at_work():
+            self.log.end_sync(mark)
+            self._sent(now)
+            self._carry()
+            if self._waiting and self._mark is None:
+                self._begin_sync()
+
+    def _sent(self, now: int) -> None:
+        """What waited for the sync leaves, and the core learns it."""
+        self.sync_ns = self._measure() - self._sync_began
+        told = empty(0)
         slow = self.sync_ns > SYNC_TOLD_NS
-        if not slow and self.ts_last - self._sync_told < SYNC_EVERY_NS:
-            return empty(0)
-        self._sync_told = self.ts_last
-        return event(HEALTH, self.ts_last, id=HEALTH_JOURNAL, aux=self.sync_ns)
+        if slow or self.ts_last - self._sync_told >= SYNC_EVERY_NS:
+            self._sync_told = self.ts_last
+            told = event(HEALTH, self.ts_last, id=HEALTH_JOURNAL, aux=self.sync_ns)
+        commands, self._syncing = self._syncing, []
+        self._send(commands, told, now)
+
+    def _send(self, commands: list[np.ndarray], told: np.ndarray, now: int) -> None:
+        # Learned at this moment, whatever clock the gateway looks at, and before a timer that is due:
+        # rows that were taken with the one that led to these commands are still to come, and may be
+        # stamped earlier.
+        ts = max(self.ts_last, min(now, self._next_timer))
+        together = commands[0] if len(commands) == 1 else np.concatenate(commands)
+        rows = joined((told, self.gateway.carry(together, ts)))
+        rows["ts"] = ts
+        self._step(rows)
 
     def _fault(self) -> None:
         raise core_fault(self.core)

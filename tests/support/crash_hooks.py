@@ -113,7 +113,9 @@ def at_sync(flushed: bool) -> Callable[[], None]:
             def _make_durable(self: Any, commands: np.ndarray) -> Any:
                 if has(commands, c.ADD, c.ROLE_ENTRY):
                     if flushed:
+                        # A thread writes, and syncs whatever it writes.
                         self.log.flush()
+                        self.log.settle()
                     die()
                 return inner(self, commands)
 
@@ -239,6 +241,7 @@ def at_journal(kind: int, part: str) -> Callable[[], None]:
                     if part != "none":
                         self.log.append(rows[: which[0] + 1].copy() if part == "first" else rows)
                         self.log.flush()
+                        self.log.settle()
                     die()
                 inner(self, rows)
 
@@ -315,6 +318,7 @@ def at_rotation(moment: str) -> Callable[[], None]:
             def make(inner: Any) -> Any:
                 def _next_segment(self: Any) -> None:
                     if holds():
+                        self.settle()
                         die()
                     inner(self)
 
@@ -505,13 +509,13 @@ def note_syncs() -> None:
     from engine.flow.log import LogWriter, segment_name
 
     def make(inner: Any) -> Any:
-        def sync(self: Any) -> None:
-            inner(self)
-            NOTE["synced"] = [segment_name(self._i_segment), self._file.size]
+        def _synced(self: Any, mark: Any) -> None:
+            inner(self, mark)
+            NOTE["synced"] = [segment_name(mark.segment), mark.size]
 
-        return sync
+        return _synced
 
-    wrap(LogWriter, "sync", make)
+    wrap(LogWriter, "_synced", make)
 
 
 def install(name: str, notes: Path) -> None:

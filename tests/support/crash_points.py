@@ -84,6 +84,8 @@ def pull_the_plug(place: Path, run: Path, how: str, seed: int) -> int:
             continue
         data = segment.read_bytes()
         keep = n_synced if segment.name == name else 0
+        # Without the room that stands ahead of a segment that is being written.
+        data = data[: max(keep, len(data.rstrip(b"\0")))]
         rest = bytearray(data[keep:])
         n_lost += len(rest)
         if how == "lost":

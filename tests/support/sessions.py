@@ -15,7 +15,7 @@ from engine.flow.driver import World
 from engine.flow.log import LogReader, LogWriter
 from engine.flow.recorder import RECORD_TYPES, MemorySink, Recorder
 from engine.instruments import InstrumentTable
-from engine.session.loop import Gateway, Session, ShadowGateway, end_of_stream
+from engine.session.loop import Gateway, Later, Session, ShadowGateway, end_of_stream
 from engine.session.paper import PaperGateway
 from engine.session.verify import Followed, follow_log
 from tests.support.worlds import EAGER, make_world
@@ -44,18 +44,23 @@ def make_session(
     mode: str = "paper",
     overrides: Mapping[str, Any] = EAGER,
     gateway: Gateway | None = None,
+    later: Later | None = None,
     **log: Any,
 ) -> Made:
-    """A session of `mode` (paper or shadow, or with a gateway of the caller's) that has seen nothing."""
+    """A session of `mode` (paper or shadow, or with a gateway of the caller's) that has seen nothing.
+
+    later : its log is written behind, and this is told of each sync
+    """
     world = make_world(instruments, overrides)
     recorder = memory_recorder()
-    writer = LogWriter(folder, instruments, log_id="test", assign_seq=True, **log)
+    behind = later is not None
+    writer = LogWriter(folder, instruments, log_id="test", assign_seq=True, behind=behind, **log)
     if gateway is None:
         paper = PaperGateway(world.venue, world.link, world.core.calls)
         gateway = paper if mode == "paper" else ShadowGateway()
     session = Session(
         world.core, writer, recorder, gateway,
-        timer_ns=timer_grid_ns(world.core.params), measure=lambda: 0,
+        timer_ns=timer_grid_ns(world.core.params), measure=lambda: 0, later=later,
     )  # fmt: skip
     return Made(session, world, recorder, folder)
 

@@ -11,6 +11,7 @@ import random
 import resource
 import shutil
 import signal
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -199,17 +200,46 @@ def test_a_batch_that_was_taken_out_is_missed(tmp_path: Path) -> None:
     assert (damage.kind, damage.seq_first, damage.seq_last) == ("altered", 4, 7)
 
 
-def test_a_tail_of_zeros_is_torn(tmp_path: Path) -> None:
-    """What some file systems leave after a power cut: the size was kept, the bytes were not."""
+def test_a_tail_of_zeros_is_room_that_was_not_used(tmp_path: Path) -> None:
+    """A writer puts zeros ahead of itself; some file systems leave them after a power cut."""
     write_log(tmp_path, close=False)
     segment = tmp_path / "00000001.arrows"
-    segment.write_bytes(segment.read_bytes() + bytes(5000))
+    whole = segment.read_bytes()
+    segment.write_bytes(whole + bytes(5000))
+
+    recovery = recover_log(tmp_path, only_torn=True)
+
+    assert recovery.damage is None
+    assert (recovery.report.n_events, recovery.report.closed) == (12, False)
+    assert read_all(tmp_path).tobytes() == expected(3).tobytes()
+
+
+@pytest.mark.parametrize("n_missing", [1, 9, 300, 900])
+def test_a_batch_that_ends_in_zeros_is_torn(tmp_path: Path, n_missing: int) -> None:
+    """Half a batch was written over zeros that were there."""
+    write_log(tmp_path, close=False)
+    segment = tmp_path / "00000001.arrows"
+    whole = segment.read_bytes().rstrip(b"\0")
+    segment.write_bytes(whole[:-n_missing] + bytes(n_missing + 5000))
 
     recovery = recover_log(tmp_path, only_torn=True)
 
     assert recovery.damage is not None
-    assert (recovery.damage.kind, recovery.damage.n_bytes) == ("torn", 5000)
-    assert recovery.report.n_events == 12
+    assert recovery.damage.kind == "torn"
+    assert recovery.report.n_events == 8
+    assert read_all(tmp_path).tobytes() == expected(2).tobytes()
+
+
+def test_zeros_with_something_behind_them_are_no_room(tmp_path: Path) -> None:
+    write_log(tmp_path, close=False)
+    segment = tmp_path / "00000001.arrows"
+    segment.write_bytes(segment.read_bytes() + bytes(5000) + b"x")
+
+    report = check_log(tmp_path)
+
+    assert report.damage is not None
+    assert report.damage.kind == "torn"
+    assert report.n_events == 12
 
 
 @pytest.fixture
@@ -308,9 +338,10 @@ def test_a_log_that_is_being_written_is_not_recovered(tmp_path: Path) -> None:
 # --- failing disks -----------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("behind", [False, True])
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO])
 def test_a_failure_of_any_operation_is_said_and_leaves_a_valid_prefix(
-    tmp_path: Path, error: int
+    tmp_path: Path, error: int, behind: bool
 ) -> None:
     n_faults = 0
     for n in range(100):
@@ -319,7 +350,15 @@ def test_a_failure_of_any_operation_is_said_and_leaves_a_valid_prefix(
         synced = -1
         log = None
         try:
-            log = LogWriter(path, TABLE, log_id="a", flush_rows=4, segment_bytes=3000, files=files)
+            log = LogWriter(
+                path,
+                TABLE,
+                log_id="a",
+                flush_rows=4,
+                segment_bytes=3000,
+                files=files,
+                behind=behind,
+            )
             for i in range(6):
                 log.append(trades(4, seq=4 * i, ts=1000 * (i + 1)))
                 log.sync()
@@ -360,6 +399,26 @@ def test_a_failed_sync_is_never_tried_again(tmp_path: Path) -> None:
     assert files.n_operations == 2
 
 
+def test_a_thread_that_could_not_sync_does_nothing_more(tmp_path: Path) -> None:
+    """What was asked for before the failure was known is not done either."""
+    files = FaultyFiles(fail_at=1, error=errno.EIO, only="sync")
+    log = LogWriter(tmp_path, TABLE, log_id="a", files=files, behind=True)
+    log.append(trades(3))
+    told = threading.Event()
+    mark = log.begin_sync(told.set)
+    assert told.wait(60)
+
+    with pytest.raises(StorageError, match=r"cannot sync .*: Input/output error"):
+        log.end_sync(mark)
+    with pytest.raises(StorageError, match="Events 0 to 2 may not be on the disk"):
+        log.append(trades(1, seq=3, ts=2000))
+    log.close()
+
+    assert not log.ok
+    assert log.seq_synced == -1
+    assert files.n_operations == 2
+
+
 def test_a_full_disk_leaves_whole_batches(tmp_path: Path) -> None:
     """A real limit of the operating system, not a simulated one."""
     log = LogWriter(tmp_path, TABLE, log_id="a", flush_rows=100)
@@ -380,11 +439,16 @@ def test_a_full_disk_leaves_whole_batches(tmp_path: Path) -> None:
     assert report.n_events == 200
 
 
+@pytest.mark.parametrize("behind", [False, True])
 @pytest.mark.parametrize("seed", range(40))
-def test_a_power_cut_keeps_what_was_reported_as_synced(tmp_path: Path, seed: int) -> None:
+def test_a_power_cut_keeps_what_was_reported_as_synced(
+    tmp_path: Path, seed: int, behind: bool
+) -> None:
     dice = random.Random(seed)
     files = FaultyFiles(fail_at=dice.randint(5, 60), for_ever=True)
-    log = LogWriter(tmp_path, TABLE, log_id="a", flush_rows=3, segment_bytes=3000, files=files)
+    log = LogWriter(
+        tmp_path, TABLE, log_id="a", flush_rows=3, segment_bytes=3000, files=files, behind=behind
+    )
     synced, n = -1, 0
     events = trades(1000)
     try:
