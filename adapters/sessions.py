@@ -24,7 +24,7 @@ from adapters.runs import make_manifest, table_sink, write_json
 from engine.config import config_hash, make_profile
 from engine.core.state import Core, make_core
 from engine.errors import ConfigError, DataError, MismatchError
-from engine.events import BALANCE, ORDER_ACK, ORDER_FILL, ORDER_PENDING, empty
+from engine.events import BALANCE, ORDER_ACK, ORDER_FILL, ORDER_PENDING, ORDER_TRAILED, empty
 from engine.flow.advance import make_link
 from engine.flow.driver import World
 from engine.flow.log import LogReader, check_log, recover_log
@@ -376,6 +376,7 @@ class _Answers:
         self._paper.heard(rows)
         kinds = rows["kind"]
         own = ((kinds >= ORDER_ACK) & (kinds <= ORDER_PENDING)) | (kinds == BALANCE)
+        own |= kinds == ORDER_TRAILED
         self._n += int(np.count_nonzero(own))
 
     def commanded(self, commands: np.ndarray) -> None:

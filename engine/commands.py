@@ -16,8 +16,8 @@ COMMAND: Final = np.dtype(
         ("generation", "<i8"),  # evaluation in which it was decided
         ("id", "<i8"),  # client order id: unique for ever within a run's lineage, > 0
         ("route", "<i8"),  # route key of the mandate, 0 if none
-        ("price", "<i8"),  # ticks: limit price; 0 for market and stop-market orders
-        ("trigger", "<i8"),  # ticks: stop price; 0 if none
+        ("price", "<i8"),  # ticks: limit price, or TRAILING_STOP's distance; 0 if none
+        ("trigger", "<i8"),  # ticks: stop price (TRAILING_STOP: as we expect it, told); 0 if none
         ("qty", "<i8"),  # lots: total quantity of the order
         ("expire_ts", "<i8"),  # ns: good-till-date; 0 for none
         ("reason", "<i8"),  # why (EXIT_* or a reason code), for people
@@ -45,6 +45,9 @@ STOP_LOSS: Final = 3  # market order once the last trade reaches `trigger`
 STOP_LOSS_LIMIT: Final = 4
 TAKE_PROFIT: Final = 5
 TAKE_PROFIT_LIMIT: Final = 6
+# As STOP_LOSS, with a trigger that stands `price` ticks off the best trade since entry: it follows a
+# sell's market upwards and never comes back. The venue works the trigger out.
+TRAILING_STOP: Final = 7
 
 # tif
 GTC: Final = 1
@@ -65,6 +68,7 @@ TYPE_NAMES: Final = {
     STOP_LOSS_LIMIT: "stop_loss_limit",
     TAKE_PROFIT: "take_profit",
     TAKE_PROFIT_LIMIT: "take_profit_limit",
+    TRAILING_STOP: "trailing_stop",
 }
 TIF_NAMES: Final = {GTC: "gtc", GTD: "gtd", IOC: "ioc"}
 ROLE_NAMES: Final = {

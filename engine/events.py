@@ -71,6 +71,7 @@ CANCEL_REJECT: Final = 30
 AMEND_REJECT: Final = 31
 ORDER_PENDING: Final = 32
 ORDER_COMMAND: Final = 33
+ORDER_TRAILED: Final = 34
 BALANCE: Final = 35
 MODE: Final = 40
 OPERATOR: Final = 41
@@ -109,6 +110,7 @@ KIND_NAMES: Final[dict[int, str]] = {
     AMEND_REJECT: "amend_reject",
     ORDER_PENDING: "order_pending",
     ORDER_COMMAND: "order_command",
+    ORDER_TRAILED: "order_trailed",
     BALANCE: "balance",
     MODE: "mode",
     OPERATOR: "operator",
@@ -132,19 +134,21 @@ FIELDS_OF_KIND: Final[dict[int, str]] = {
     TIMER: "aux = grid in ns",
     EPOCH: "id = epoch number, aux = EPOCH_*",
     ORDER_SENT: "id = client order id, aux = command kind",
-    ORDER_ACK: "order is open at the venue: side, price, qty, id = client order id, aux = venue key",
+    ORDER_ACK: "order is open at the venue: side, price (limit, else trigger; distance of a trailing "
+    "stop), qty, id = client order id, aux = venue key",
     ORDER_REJECT: "id = client order id, aux = reason (REJECT_*)",
     ORDER_FILL: "side, price, qty of the fill, id = client order id, aux = execution id; "
     "MAKER or TAKER; followed by ORDER_FEE with LAST",
     ORDER_FEE: "qty = fee in money (+ paid, - rebate), id = client order id, aux = execution id",
     ORDER_CANCELED: "qty = lots that were still open, id = client order id, aux = reason (CANCEL_*)",
     ORDER_EXPIRED: "qty = lots that were still open, id = client order id",
-    ORDER_AMENDED: "price, qty = new limit or trigger price, new total quantity, id",
+    ORDER_AMENDED: "price, qty = new limit or trigger price or distance, new total quantity, id",
     ORDER_TRIGGERED: "price = reference price that fired the stop, id",
     ORDER_FILLED: "the order is complete: qty = total filled, id = client order id",
     CANCEL_REJECT: "id = client order id, aux = reason (REJECT_*)",
     AMEND_REJECT: "id = client order id, aux = reason (REJECT_*)",
     ORDER_PENDING: "the venue has the order, it is not open yet: id = client order id, aux as ACK",
+    ORDER_TRAILED: "where a trailing stop stands: price = its trigger, aux = its distance in ticks, id",
     BALANCE: "sym = -1 and id = 0: quote money in qty; sym >= 0: lots of its base in qty",
     ORDER_COMMAND: "a command of the core, journaled before it leaves: three records, closed by LAST "
     "(engine/flow/journal.py); id = client order id",

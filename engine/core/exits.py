@@ -29,6 +29,7 @@ from engine.core.orders import (
 from engine.core.positions import EXIT_DUST, EXIT_GHOST, position_row, sellable
 from engine.core.records import OK, RECONCILE_PENDING
 from engine.core.safety import ask_cancel, emit, exit_refusal
+from engine.core.trailed import TRAIL_REFUSALS_MAX
 from engine.events import MODE_EMERGENCY
 from engine.jit import kernel
 from engine.numerics import NAN, clip, floor_int, is_nan, ratio, sqrt
@@ -175,7 +176,11 @@ def decide_exit(desk, i):
         want_exit(desk, i, EXIT_COVERAGE_MISSING, ROLE_EXIT)
     elif now >= position["time_exit_ts"]:
         want_exit(desk, i, EXIT_TIME, ROLE_EXIT)
-    elif position["target_hit"] != 0 and params["exits_target_style"] == TARGET_SELL:
+    elif position["target_hit"] != 0 and (
+        params["exits_target_style"] == TARGET_SELL
+        # A trailing stop that the venue will not pull up to the target.
+        or position["trail_refused"] >= TRAIL_REFUSALS_MAX
+    ):
         want_exit(desk, i, EXIT_TARGET, ROLE_EXIT)
     elif position["stop_slot"] == 0 and 0 < symbol["bid"] <= position["stop"]:
         # The price went through the stop before it could rest: no trigger would be honest.

@@ -17,7 +17,15 @@ from typing import Final
 import numpy as np
 
 from engine.book import book_best
-from engine.commands import IOC, MARKET, ROLE_ENTRY, ROLE_PROTECTION, STOP_LOSS, STOP_LOSS_LIMIT
+from engine.commands import (
+    IOC,
+    MARKET,
+    ROLE_ENTRY,
+    ROLE_PROTECTION,
+    STOP_LOSS,
+    STOP_LOSS_LIMIT,
+    TRAILING_STOP,
+)
 from engine.core.capital import equity_row, refresh_capital
 from engine.core.costs import walk_book
 from engine.core.desk import desk_of
@@ -36,6 +44,7 @@ from engine.core.positions import (
 from engine.core.records import T_ORDERS
 from engine.core.recoveries import RECOVERY_HISTORY, RECOVERY_OPEN_AGAIN, recovery_row
 from engine.core.rows import claim_row
+from engine.core.trailed import judge_distance, note_trailed, take_distance, trailing_refused
 from engine.events import (
     AMEND_REJECT,
     CANCEL_REJECT,
@@ -52,6 +61,7 @@ from engine.events import (
     ORDER_PENDING,
     ORDER_REJECT,
     ORDER_SENT,
+    ORDER_TRAILED,
     ORDER_TRIGGERED,
     REJECT_ABSENT,
     REJECT_DUPLICATE,
@@ -178,7 +188,10 @@ ORDER: Final = np.dtype(
         ("route", "<i8"),
         ("generation", "<i8"),  # evaluation that decided it
         ("price", "<i8"),  # ticks as last confirmed by the venue (as sent until then)
-        ("trigger", "<i8"),
+        (
+            "trigger",
+            "<i8",
+        ),  # of a trailing stop: as worked out and told, `price` off its best trade
         ("qty", "<i8"),  # lots, total
         ("filled", "<i8"),
         ("expire_ts", "<i8"),
@@ -519,7 +532,8 @@ def end_order(desk, slot, state_before):
             if never_arrived(order):
                 position["retry_ts"] = desk.glob["now"] + RETRY_NS
             elif state == ORDER_STATE_REJECTED or unasked:
-                position["n_refused"] += 1
+                if unasked or not trailing_refused(desk, order, state_before):
+                    position["n_refused"] += 1
             else:
                 position["n_refused"] = 0
     elif position["exit_slot"] == slot + 1:
@@ -587,6 +601,8 @@ def next_state(state, kind, filled, qty, reported, triggered, reason):
         if early or state == ORDER_STATE_SUSPECT or triggered != 0:
             return ORDER_STATE_REJECTED
         return ORDER_STATE_SUSPECT
+    if kind == ORDER_TRAILED:
+        return state
     if kind == ORDER_TRIGGERED:
         if state == ORDER_STATE_SUSPECT:
             return resting
@@ -669,8 +685,10 @@ def take_fill(order, event):
 
 @kernel
 def take_terms(order, event):
-    """The order stands at the venue as the event says: price or trigger, and total quantity."""
-    if order["type"] == STOP_LOSS or order["type"] == STOP_LOSS_LIMIT:
+    """The order stands at the venue as the event says: price, trigger or distance, and total quantity."""
+    if order["type"] == TRAILING_STOP:
+        take_distance(order, event["price"])
+    elif order["type"] == STOP_LOSS or order["type"] == STOP_LOSS_LIMIT:
         order["trigger"] = event["price"]
     else:
         order["price"] = event["price"]
@@ -699,6 +717,8 @@ def note_answer(order, kind, event, now):
     elif kind == ORDER_TRIGGERED:
         order["triggered"] = 1
         return True, 0
+    elif kind == ORDER_TRAILED:
+        return note_trailed(order, event, now), 0
     elif kind == ORDER_AMENDED:
         if state == ORDER_STATE_AMEND_PENDING or state == ORDER_STATE_SUSPECT:
             take_terms(order, event)
@@ -759,6 +779,7 @@ def apply_order_event(core, event):
             doubtful = True  # the fee of a fill that nobody told us about
     else:
         row, refusal = note_answer(order, kind, event, glob["now"])
+        judge_distance(desk, order, kind, refusal)
         if refusal != 0 and not is_terminal(before):
             order["reason"] = refusal
         qty = order["qty"]

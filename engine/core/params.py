@@ -695,6 +695,15 @@ PARAMETERS: Final[tuple[Parameter, ...]] = (
     ),
     Parameter(
         "exits",
+        "trail_native",
+        False,
+        0,
+        1,
+        "",
+        "the venue's own trailing stop from the first fill on, at the distance of the initial stop",
+    ),
+    Parameter(
+        "exits",
         "target_vol_multiple",
         1.0,
         0.0,

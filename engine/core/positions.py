@@ -73,6 +73,11 @@ POSITION_FIELDS: Final = (
     ("target", "<i8"),  # ticks, 0 none
     ("target_hit", "<i8"),  # 1: the target traded
     ("peak", "<i8"),  # ticks: best bid since entry
+    # trailing.py: a stop that follows at the venue
+    ("trail_gap", "<i8"),  # ticks: distance that it should have, only made smaller; 0 none yet
+    ("trail_armed", "<i8"),  # 1: the trail began and took its distance
+    ("trail_off", "<i8"),  # 1: the venue refused one: plain stops for the rest of this trip
+    ("trail_refused", "<i8"),  # other distances refused since one was accepted
     ("time_exit_ts", "<i8"),
     # coverage
     ("coverage", "<i8"),  # COVER_* of protection.py
@@ -214,6 +219,10 @@ def open_trip(position, order, now):
     position["target"] = 0
     position["target_hit"] = 0
     position["peak"] = 0
+    position["trail_gap"] = 0
+    position["trail_armed"] = 0
+    position["trail_off"] = 0
+    position["trail_refused"] = 0
     position["time_exit_ts"] = 0
     position["coverage"] = 0
     position["covered"] = 0

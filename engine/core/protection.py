@@ -2,7 +2,7 @@
 
 `guard_position` runs on every event of a symbol with inventory, before entries. A long without a
 sell order gets a stop-loss within the same step as the fill; later fills grow the same stop by
-amend; the trail moves it up, never down. States: NONE (flat, or bare), ARMING (asked for),
+amend; the trail moves it up, never down (trailing.py: how far, and where the venue does it). States: NONE (flat, or bare), ARMING (asked for),
 PROTECTED, AMENDING, SWAPPING (the stop is being cancelled for an exit), EXITING. Only a stop that
 the venue confirmed protects (orders.is_coverage); all other time is counted as unprotected.
 Lots too few for any order are dust and need no cover.
@@ -14,9 +14,15 @@ from __future__ import annotations
 
 from typing import Final
 
-from engine.commands import ADD, AMEND, GTC, ROLE_FLATTEN, ROLE_PROTECTION, STOP_LOSS
-from engine.core.capital import present_fees
-from engine.core.columns import FEATURE_INDEX
+from engine.commands import (
+    ADD,
+    AMEND,
+    GTC,
+    ROLE_FLATTEN,
+    ROLE_PROTECTION,
+    STOP_LOSS,
+    TRAILING_STOP,
+)
 from engine.core.desk import desk_of
 from engine.core.exits import (
     EXIT_ADVICE,
@@ -26,7 +32,6 @@ from engine.core.exits import (
     EXIT_TRAIL,
     decide_exit,
     drive_exit,
-    horizon_vol_bps,
     set_policy,
     want_exit,
 )
@@ -44,8 +49,17 @@ from engine.core.positions import is_dust, position_row, sellable, sweep_dust
 from engine.core.records import BALANCE_DIFFERS, OK, SYMBOL_SAFETY
 from engine.core.routestate import HOLD, TIGHTEN
 from engine.core.safety import ask_cancel, block_symbol, emit
+from engine.core.trailing import (
+    adjust_trail,
+    follow_trades,
+    step_ticks,
+    tighten_trail,
+    trail_distance_bps,
+    trailing_slot,
+    trailing_start,
+)
 from engine.jit import kernel
-from engine.numerics import clip, floor_int, is_nan, ratio
+from engine.numerics import floor_int
 from engine.stage import stage
 
 COVER_NONE: Final = 0
@@ -63,8 +77,6 @@ COVER_NAMES: Final[dict[int, str]] = {
     COVER_SWAPPING: "swapping",
     COVER_EXITING: "exiting",
 }
-
-_ATR: Final = FEATURE_INDEX["atr_bps"]
 
 
 @kernel
@@ -124,38 +136,15 @@ def measure_cover(desk, i):
 
 
 @kernel
-def trail_distance_bps(desk, i):
-    """Distance of the trailing stop from the best bid: k x ATR, not below both fees, bounded."""
-    params = desk.params
-    symbol = desk.symbols[i]
-    position = symbol["position"]
-    atr = symbol["features"][_ATR]
-    if is_nan(atr):
-        # Too few candles: volatility over the horizon is the next best measure of a range.
-        atr = horizon_vol_bps(symbol, position["horizon_ns"])
-    if is_nan(atr):
-        return params["exits_trail_max_bps"]
-    _, taker = present_fees(desk)
-    fees_bps = ratio(position["fees"], position["bought"]) * 10_000.0 + float(taker) / 100.0
-    distance = params["exits_trail_atr_multiple"] * atr
-    if fees_bps > distance:
-        distance = fees_bps
-    return clip(distance, params["exits_trail_min_bps"], params["exits_trail_max_bps"])
-
-
-@kernel
-def step_ticks(params, price):
-    """The smallest move of a stop that is worth an amend, in ticks."""
-    return max(floor_int(float(price) * params["exits_trail_step_bps"] / 10_000.0), 1)
-
-
-@kernel
 def watch_price(desk, i):
     """Follow the bid: best since entry, target reached, where the stop should be. Up only."""
     params = desk.params
     symbol = desk.symbols[i]
     position = symbol["position"]
     bid = symbol["bid"]
+    trailing = trailing_slot(desk, position)
+    if trailing >= 0:
+        follow_trades(desk, i, trailing)
     if symbol["verified"] == 0 or bid <= 0:
         return
     position["mark"] = bid
@@ -166,6 +155,9 @@ def watch_price(desk, i):
     if position["target_hit"] == 0 and 0 < position["target"] <= bid:
         position["target_hit"] = 1
         position_row(desk, i)
+    if trailing >= 0:
+        tighten_trail(desk, i)
+        return
     peak = position["peak"]
     wanted = 0
     reason = EXIT_TRAIL
@@ -202,27 +194,30 @@ def resting_trigger(symbol, stop):
 
 @kernel
 def place_stop(desk, i):
-    """Ask for a stop over all that the position holds."""
+    """Ask for a stop over all that the position holds: the plain one, or one that trails."""
     symbol = desk.symbols[i]
     position = symbol["position"]
     now = desk.glob["now"]
     if now < position["retry_ts"] or sellable(position) == 0:
         return
+    gap = trailing_start(desk, i)
     slot = new_order(
         desk,
         i,
         ROLE_PROTECTION,
         -1,
-        STOP_LOSS,
+        TRAILING_STOP if gap > 0 else STOP_LOSS,
         GTC,
         0,
-        0,
+        gap,
         resting_trigger(symbol, position["stop"]),
         sellable(position),
         0,
         position["route"],
     )
     refused = slot < 0 or emit(desk, ADD, slot, 0, 0, 0, position["stop_reason"]) != OK
+    if gap > 0 and not refused and position["trail_gap"] == 0:
+        position["trail_gap"] = gap
     # After two refusals we would leave; where that cannot be, the venue is not asked in a circle.
     if refused or position["n_refused"] >= 2:
         position["retry_ts"] = now + RETRY_NS
@@ -245,6 +240,9 @@ def adjust_stop(desk, i):
         return
     if qty != order["qty"]:
         emit(desk, AMEND, slot, 0, 0, qty, order["reason"])
+        return
+    if order["type"] == TRAILING_STOP:
+        adjust_trail(desk, i, slot, qty)
         return
     trigger = resting_trigger(symbol, position["stop"])
     if trigger - order["trigger"] < step_ticks(params, trigger):

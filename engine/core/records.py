@@ -258,7 +258,7 @@ TABLES: Final[dict[str, tuple[Column, ...]]] = {
         Column("role", "i8", "code", "ROLE_* of commands.py"),
         Column("side", "i8", "", "+1 buy, -1 sell"),
         Column("type", "i8", "code", "LIMIT ... of commands.py"),
-        Column("price", "i8", "ticks", "limit price"),
+        Column("price", "i8", "ticks", "limit price; of a trailing stop its distance"),
         Column("trigger", "i8", "ticks", "stop price"),
         Column("qty", "i8", "lots", "total quantity"),
         Column("filled", "i8", "lots", "filled so far"),

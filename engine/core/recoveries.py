@@ -38,6 +38,8 @@ RECOVERY_LEASE: Final = 23  # somebody else drives a symbol's exits; value = unt
 RECOVERY_FLATTEN: Final = 24  # an operator wants out; value = lots held
 RECOVERY_STOPPING: Final = 25  # the session ends; value = entries that work
 RECOVERY_OPEN_AGAIN: Final = 26  # the venue shows an order that has ended here; value = its lots
+RECOVERY_TRAIL_OFF: Final = 27  # no trailing stop: plain ones from here on; value = REJECT_*
+RECOVERY_TRAIL_FIXED: Final = 28  # its distance cannot be changed: it stays; value = REJECT_*
 
 RECOVERY_NAMES: Final[dict[int, str]] = {
     RECOVERY_LOST: "lost",
@@ -66,6 +68,8 @@ RECOVERY_NAMES: Final[dict[int, str]] = {
     RECOVERY_FLATTEN: "flatten",
     RECOVERY_STOPPING: "stopping",
     RECOVERY_OPEN_AGAIN: "open_again",
+    RECOVERY_TRAIL_OFF: "trail_off",
+    RECOVERY_TRAIL_FIXED: "trail_fixed",
 }
 
 

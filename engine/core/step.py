@@ -56,6 +56,7 @@ from engine.events import (
     OPERATOR,
     ORDER_PENDING,
     ORDER_SENT,
+    ORDER_TRAILED,
     RESYNC,
     SNAPSHOT,
     SYSTEM_STATUS,
@@ -307,7 +308,7 @@ def on_other(core, event):
     i = np.int64(event["sym"])
     if kind == TIMER:
         on_timer(core, event)
-    elif ORDER_SENT <= kind <= ORDER_PENDING:
+    elif ORDER_SENT <= kind <= ORDER_PENDING or kind == ORDER_TRAILED:
         apply_order_event(core, event)
         if 0 <= i < len(core.symbols):
             guard_position(core, i)

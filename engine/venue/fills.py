@@ -10,7 +10,7 @@ out: what a market event or a command is (matching.py, requests.py).
 from __future__ import annotations
 
 from engine.book import book_best, book_next, book_qty, book_set
-from engine.commands import IOC, LIMIT, MARKET, STOP_LOSS, TAKE_PROFIT
+from engine.commands import IOC, LIMIT, MARKET, STOP_LOSS, TAKE_PROFIT, TRAILING_STOP
 from engine.events import (
     CANCEL_FUNDS,
     CANCEL_IOC,
@@ -43,6 +43,7 @@ from engine.venue.orders import (
     order_drop,
     order_list,
     order_unlist,
+    trail_orders,
 )
 from engine.venue.params import FILL_NONE, FILL_WHOLE
 from engine.venue.queue import queue_after_trade
@@ -350,8 +351,12 @@ def enter_next(glob, t, symbol, trusted):
         fired = state == ARMED and fires(order, symbol["last_price"])
         if fired:
             emit_order(glob, t, ORDER_TRIGGERED, order, symbol["last_price"], 0, 0, LAST)
-            market = order["type"] == STOP_LOSS or order["type"] == TAKE_PROFIT
-            order["type"] = MARKET if market else LIMIT
+            if order["type"] == TRAILING_STOP:
+                order["price"] = 0  # its distance, not a limit
+                order["type"] = MARKET
+            else:
+                market = order["type"] == STOP_LOSS or order["type"] == TAKE_PROFIT
+                order["type"] = MARKET if market else LIMIT
             order["state"] = WAITING
             order_bounds(glob, symbol)
         if state == ENTERING or (trusted and (fired or state == WAITING)):
@@ -414,8 +419,8 @@ def work(glob, t, symbol, side, price, lots):
     """Let our orders of one symbol trade as far as they do at time `t`.
 
     First what a public print fills, if there is one: side of its taker (0 unknown), its price,
-    its lots; price 0 for none. Else what displayed quotes fill. Then the orders that enter: with
-    a command, or fired by the print.
+    its lots; price 0 for none. Then the trailing stops that it moves. Without a print, what displayed
+    quotes fill. Then the orders that enter: with a command, or fired by the print.
 
     An order on the taker's own side that the print fires comes behind it: it finds neither the
     print's lots nor anything better than its price, though the book still shows them.
@@ -439,6 +444,7 @@ def work(glob, t, symbol, side, price, lots):
                     fill(glob, t, symbol, slot, glob["orders"][slot]["price"], filled, MAKER)
         if symbol["fall"] < price < symbol["rise"] and symbol["n_waiting"] == 0:
             return
+        trail_orders(glob, t, symbol, price)
     trusted = book_trusted(symbol)
     if price == 0 and arise and trusted and quotes_reach(symbol):
         for i_side in range(2):

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from engine.commands import STOP_LOSS, STOP_LOSS_LIMIT
-from engine.events import LAST, ORDER_ACK, ORDER_CANCELED, ORDER_REJECT
+from engine.commands import STOP_LOSS, STOP_LOSS_LIMIT, TRAILING_STOP
+from engine.events import LAST, ORDER_ACK, ORDER_CANCELED, ORDER_REJECT, ORDER_TRAILED
 from engine.jit import kernel
 from engine.venue.state import (
     ANSWERS,
@@ -167,6 +167,12 @@ def order_bounds(glob, symbol):
                 rise = min(rise, order["trigger"])
             else:
                 fall = max(fall, order["trigger"])
+            if order["type"] == TRAILING_STOP:
+                # A trade beyond the peak concerns it as well: it moves.
+                if order["side"] < 0:
+                    rise = min(rise, trail_peak(order) + 1)
+                else:
+                    fall = max(fall, trail_peak(order) - 1)
         elif state == WAITING:
             n_waiting += 1
     symbol["low"][0] = low_buy
@@ -184,9 +190,34 @@ def fires_on_rise(side, order_type):
 
     A stop-loss buys into a rise and sells into a fall, a take-profit the other way round.
     """
-    if order_type == STOP_LOSS or order_type == STOP_LOSS_LIMIT:
+    if order_type == STOP_LOSS or order_type == STOP_LOSS_LIMIT or order_type == TRAILING_STOP:
         return side > 0
     return side < 0
+
+
+@kernel
+def trail_peak(order):
+    """The best trade since entry that a trailing stop has seen: its trigger, its distance further."""
+    return order["trigger"] - order["side"] * order["price"]
+
+
+@kernel
+def trail_order(glob, t, order, price):
+    """A trade at `price`: a trailing stop whose best trade it is goes along, and says so."""
+    if (trail_peak(order) - price) * order["side"] <= 0:
+        return
+    order["trigger"] = price + order["side"] * order["price"]
+    emit_order(glob, t, ORDER_TRAILED, order, order["trigger"], 0, order["price"], LAST)
+
+
+@kernel
+def trail_orders(glob, t, symbol, price):
+    """A trade at `price` moves the trailing stops of one symbol, oldest first."""
+    for i in range(symbol["n_live"]):
+        order = glob["orders"][symbol["slots"][i]]
+        if order["state"] == ARMED and order["type"] == TRAILING_STOP:
+            trail_order(glob, t, order, price)
+    order_bounds(glob, symbol)
 
 
 @kernel

@@ -3,7 +3,7 @@
 A refused command changes nothing but the rate counter. Each answer is an order event; refusals
 carry REJECT_* codes. The order of the checks: known id, rate, form, quantity and price, expiry,
 status, room, minimums, a book to judge by, funds. Left out: batches, edit_order, conditional
-close, iceberg, trailing stops, the dead man's switch.
+close, iceberg, trailing stops with a limit or in percent, the dead man's switch.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from engine.commands import (
     STOP_LOSS_LIMIT,
     TAKE_PROFIT,
     TAKE_PROFIT_LIMIT,
+    TRAILING_STOP,
 )
 from engine.events import (
     AMEND_REJECT,
@@ -33,6 +34,7 @@ from engine.events import (
     LAST,
     ORDER_AMENDED,
     ORDER_REJECT,
+    ORDER_TRAILED,
     REJECT_DUPLICATE,
     REJECT_EXPIRED,
     REJECT_FULL,
@@ -74,6 +76,7 @@ from engine.venue.orders import (
     order_room,
     order_take_row,
     order_unlist,
+    trail_peak,
 )
 from engine.venue.state import (
     ARMED,
@@ -123,7 +126,17 @@ def has_trigger(order_type):
         or order_type == STOP_LOSS_LIMIT
         or order_type == TAKE_PROFIT
         or order_type == TAKE_PROFIT_LIMIT
+        or order_type == TRAILING_STOP
     )
+
+
+@kernel
+def trail_start(symbol, side):
+    """The price from which a trailing stop keeps its distance at entry: the last trade, or the best
+    price that it would trade at where nothing traded yet; 0 if neither is known."""
+    if symbol["last_price"] > 0:
+        return symbol["last_price"]
+    return book_best(symbol["book"], 1 if side > 0 else 0)
 
 
 @kernel
@@ -152,12 +165,14 @@ def form_reason(symbol, command, t):
         return REJECT_UNSUPPORTED
     if command["qty"] <= 0 or command["qty"] > instrument["qty_max"]:
         return REJECT_QTY
-    if has_limit(order_type):
+    if has_limit(order_type) or order_type == TRAILING_STOP:
         if command["price"] <= 0 or command["price"] > instrument["price_max"]:
             return REJECT_PRICE
     elif command["price"] != 0:
         return REJECT_PRICE
-    if has_trigger(order_type):
+    if order_type == TRAILING_STOP:
+        pass  # where the sender believes its trigger to be is nothing to the venue
+    elif has_trigger(order_type):
         if command["trigger"] <= 0 or command["trigger"] > instrument["price_max"]:
             return REJECT_PRICE
     elif command["trigger"] != 0:
@@ -213,11 +228,21 @@ def add_order(glob, symbol, command, t):
 
     # The price to judge by: the limit, the trigger, or the best price on the other side.
     armed = has_trigger(order_type)
+    trigger = command["trigger"]
+    if order_type == TRAILING_STOP:
+        start = trail_start(symbol, side)
+        if start == 0:
+            answer_reject(glob, t, command, REJECT_NO_LIQUIDITY)
+            return
+        trigger = start + side * command["price"]
+        if trigger < 1 or trigger > instrument["price_max"]:
+            answer_reject(glob, t, command, REJECT_PRICE)
+            return
     if has_limit(order_type):
         price = command["price"]
         hold_price = price
     elif armed:
-        price = command["trigger"]
+        price = trigger
         hold_price = with_margin(params, side, price)
     else:
         price = book_best(symbol["book"], 1 if side > 0 else 0)
@@ -232,7 +257,7 @@ def add_order(glob, symbol, command, t):
     if qty < instrument["qty_min"] or cost < instrument["cost_min"]:
         answer_reject(glob, t, command, REJECT_MINIMUM)
         return
-    if armed and params["stop_at_entry"] == 0:
+    if armed and params["stop_at_entry"] == 0 and order_type != TRAILING_STOP:
         if would_fire(symbol, side, order_type, command["trigger"]):
             answer_reject(glob, t, command, REJECT_PRICE)
             return
@@ -258,7 +283,7 @@ def add_order(glob, symbol, command, t):
     order["tif"] = np.int64(command["tif"])
     order["post_only"] = post_only
     order["price"] = command["price"]
-    order["trigger"] = command["trigger"]
+    order["trigger"] = trigger
     order["qty"] = qty
     order["filled"] = 0
     order["expire_ts"] = command["expire_ts"]
@@ -278,6 +303,8 @@ def add_order(glob, symbol, command, t):
     order["asked"] = 0
     order_list(glob, symbol, slot)
     answer_ack(glob, t, slot)
+    if order_type == TRAILING_STOP:
+        emit_order(glob, t, ORDER_TRAILED, order, trigger, 0, order["price"], LAST)
 
 
 @kernel
@@ -310,7 +337,8 @@ def amend_reason(glob, symbol, order, command):
         return REJECT_PRICE
     if trigger < 0 or trigger > instrument["price_max"]:
         return REJECT_PRICE
-    if (price != 0 and not has_limit(order_type)) or (trigger != 0 and order["state"] != ARMED):
+    priced = has_limit(order_type) or order_type == TRAILING_STOP
+    if (price != 0 and not priced) or (trigger != 0 and order["state"] != ARMED):
         return REJECT_UNSUPPORTED
     if post_only != 0 and order_type != LIMIT:
         return REJECT_UNSUPPORTED
@@ -326,7 +354,8 @@ def amend_reason(glob, symbol, order, command):
 def amend_order(glob, symbol, slot, command, t):
     """Change price, trigger or total quantity of a live order in place; 0 keeps a field.
 
-    An order whose price moves enters the book anew; `work` lets it.
+    An order whose price moves enters the book anew; `work` lets it. A trailing stop keeps its peak:
+    with another distance its trigger moves, and it fires if the last trade is at or beyond that.
     """
     params = glob["params"]
     instrument = symbol["instrument"]
@@ -338,6 +367,12 @@ def amend_order(glob, symbol, slot, command, t):
     qty = command["qty"] if command["qty"] != 0 else order["qty"]
     price = command["price"] if command["price"] != 0 else order["price"]
     trigger = command["trigger"] if command["trigger"] != 0 else order["trigger"]
+    trails = order["type"] == TRAILING_STOP
+    if trails:
+        trigger = trail_peak(order) + order["side"] * price
+        if trigger < 1 or trigger > instrument["price_max"]:
+            emit_order(glob, t, AMEND_REJECT, order, 0, 0, REJECT_PRICE, LAST)
+            return
     if qty <= order["filled"]:
         order_cancel(glob, t, symbol, slot, CANCEL_USER)
         return
@@ -374,8 +409,10 @@ def amend_order(glob, symbol, slot, command, t):
     order["hold_price"] = hold_price
     order["post_only"] = post_only
     order["changed_ts"] = t
-    shown = trigger if order["state"] == ARMED else price
+    shown = trigger if order["state"] == ARMED and not trails else price
     emit_order(glob, t, ORDER_AMENDED, order, shown, qty, 0, LAST)
+    if trails:
+        emit_order(glob, t, ORDER_TRAILED, order, trigger, 0, price, LAST)
     if moves:
         order_unlist(glob, symbol, slot)
         order["state"] = ENTERING

@@ -25,25 +25,25 @@ STATES = (
 )
 EVENTS = (
     "sent", "pending", "ack", "fill", "filled", "canceled", "expired", "reject", "triggered",
-    "amended", "cancel_reject", "amend_reject",
+    "amended", "cancel_reject", "amend_reject", "trailed",
 )  # fmt: skip
 TERMINAL = ("filled", "cancelled", "rejected", "expired")
 
 _TEXT = """
-                sent  pending     ack fill    filled canceled  expired reject   triggered amended cancel_reject amend_reject
-planned         ?     ?           ?   ?       ?      ?         ?       ?        ?         ?       ?             ?
-journaled       sent  pending_new R   partial filled cancelled ?       rejected ?         ?       ?             ?
-sent            =     pending_new R   partial filled cancelled ?       rejected ?         ?       ?             ?
-pending_new     =     =           R   partial filled cancelled ?       rejected ?         ?       ?             ?
-open            =     =           =   partial filled cancelled expired ?        =         ?       ?             ?
-partial         =     =           =   =       filled cancelled expired ?        =         ?       ?             ?
-amend_pending   =     =           =   =       filled cancelled expired ?        =         R       ?             R
-cancel_pending  =     =           =   =       filled cancelled expired ?        =         ?       R             ?
-filled          =     =           =   =       =      =         =       =        =         =       =             =
-cancelled       =     =           =   =       =      =         =       =        =         =       =             =
-rejected        =     =           =   =       =      =         =       =        =         =       =             =
-expired         =     =           =   =       =      =         =       =        =         =       =             =
-suspect         =     P           R   partial filled cancelled expired rejected R         R       =             =
+                sent  pending     ack fill    filled canceled  expired reject   triggered amended cancel_reject amend_reject trailed
+planned         ?     ?           ?   ?       ?      ?         ?       ?        ?         ?       ?             ?    ?
+journaled       sent  pending_new R   partial filled cancelled ?       rejected ?         ?       ?             ?    =
+sent            =     pending_new R   partial filled cancelled ?       rejected ?         ?       ?             ?    =
+pending_new     =     =           R   partial filled cancelled ?       rejected ?         ?       ?             ?    =
+open            =     =           =   partial filled cancelled expired ?        =         ?       ?             ?    =
+partial         =     =           =   =       filled cancelled expired ?        =         ?       ?             ?    =
+amend_pending   =     =           =   =       filled cancelled expired ?        =         R       ?             R    =
+cancel_pending  =     =           =   =       filled cancelled expired ?        =         ?       R             ?    =
+filled          =     =           =   =       =      =         =       =        =         =       =             =    =
+cancelled       =     =           =   =       =      =         =       =        =         =       =             =    =
+rejected        =     =           =   =       =      =         =       =        =         =       =             =    =
+expired         =     =           =   =       =      =         =       =        =         =       =             =    =
+suspect         =     P           R   partial filled cancelled expired rejected R         R       =             =    =
 """
 
 

@@ -17,7 +17,9 @@ from engine import events as e
 DAY = 86_400 * 10**9
 SECOND = 10**9
 LIMIT_TYPES = (c.LIMIT, c.STOP_LOSS_LIMIT, c.TAKE_PROFIT_LIMIT)
-TRIGGER_TYPES = (c.STOP_LOSS, c.STOP_LOSS_LIMIT, c.TAKE_PROFIT, c.TAKE_PROFIT_LIMIT)
+TRIGGER_TYPES = (
+    c.STOP_LOSS, c.STOP_LOSS_LIMIT, c.TAKE_PROFIT, c.TAKE_PROFIT_LIMIT, c.TRAILING_STOP,
+)  # fmt: skip
 ONLINE, POST_ONLY, LIMIT_ONLY, REDUCE_ONLY, CANCEL_ONLY = range(5)
 
 
@@ -43,6 +45,7 @@ class Order:
     traded: int = 0
     unpaired: int = 0
     unpaired_ts: int = 0
+    peak: int = 0  # of a trailing stop: the best trade it saw
 
     @property
     def leaves(self) -> int:
@@ -304,6 +307,9 @@ class NaiveVenue:
             taker = trade["side"]
             if arises:
                 taker = self.match_print(t, sym, trade)
+            for order in self.of(sym, "armed"):
+                if order.type == c.TRAILING_STOP:
+                    self.follow(order, trade["price"])
         elif arises and trusted:
             self.match_quotes(t, sym)
         while (entering := self.next_to_enter(t, sym, trusted and arises)) is not None:
@@ -371,11 +377,26 @@ class NaiveVenue:
                     pair.set(-side, quote, shown - lots)
                 self.fill(t, order, order.price, lots, e.MAKER)
 
+    def follow(self, order, price):
+        """A sell follows the highest trade, a buy the lowest, at its distance."""
+        best = max(order.peak, price) if order.side < 0 else min(order.peak, price)
+        if best != order.peak:
+            order.peak = best
+            self.place_trigger(order)
+
+    def place_trigger(self, order):
+        order.trigger = order.peak - order.price if order.side < 0 else order.peak + order.price
+        self.tell(e.ORDER_TRAILED, order, order.trigger, 0, order.price)
+
+    def start_of_trail(self, sym, side):
+        return self.pairs[sym].last or self.pairs[sym].best(-side)
+
     def fires(self, order):
         last = self.pairs[order.sym].last
         if last == 0:
             return False
-        rises = (order.type in (c.STOP_LOSS, c.STOP_LOSS_LIMIT)) == (order.side > 0)
+        stops = (c.STOP_LOSS, c.STOP_LOSS_LIMIT, c.TRAILING_STOP)
+        rises = (order.type in stops) == (order.side > 0)
         return last >= order.trigger if rises else last <= order.trigger
 
     def next_to_enter(self, t, sym, possible):
@@ -384,7 +405,10 @@ class NaiveVenue:
             if was == "armed" and self.fires(order):
                 fired = True
                 self.tell(e.ORDER_TRIGGERED, order, self.pairs[sym].last)
-                order.type = c.MARKET if order.type in (c.STOP_LOSS, c.TAKE_PROFIT) else c.LIMIT
+                if order.type == c.TRAILING_STOP:
+                    order.price = 0
+                market = (c.STOP_LOSS, c.TAKE_PROFIT, c.TRAILING_STOP)
+                order.type = c.MARKET if order.type in market else c.LIMIT
                 order.state = "waiting"
             if was == "entering" or (possible and order.state == "waiting"):
                 order.state = "entering"
@@ -589,10 +613,15 @@ class NaiveVenue:
         )
         self.orders.append(order)
         self.first_answer(e.ORDER_ACK, cmd, order.key)
+        if order.type == c.TRAILING_STOP:
+            order.peak = self.start_of_trail(order.sym, order.side)
+            self.place_trigger(order)
 
     def judged(self, cmd):
         if cmd["type"] in LIMIT_TYPES:
             return cmd["price"]
+        if cmd["type"] == c.TRAILING_STOP:
+            return self.start_of_trail(cmd["sym"], cmd["side"]) + cmd["side"] * cmd["price"]
         if cmd["type"] in TRIGGER_TYPES:
             return cmd["trigger"]
         return self.pairs[cmd["sym"]].best(-cmd["side"])
@@ -611,7 +640,10 @@ class NaiveVenue:
             return e.REJECT_UNSUPPORTED
         if cmd["qty"] <= 0:
             return e.REJECT_QTY
-        if (cmd["price"] > 0) != limit or (cmd["trigger"] > 0) != armed:
+        trails = kind == c.TRAILING_STOP
+        if (cmd["price"] > 0) != (limit or trails):
+            return e.REJECT_PRICE
+        if (cmd["trigger"] > 0) != armed and not trails:
             return e.REJECT_PRICE
         if cmd["tif"] == c.GTD and cmd["expire_ts"] <= t:
             return e.REJECT_EXPIRED
@@ -622,12 +654,17 @@ class NaiveVenue:
         if len([o for o in self.orders if o.sym == cmd["sym"]]) >= self.params["open_orders_max"]:
             return e.REJECT_FULL
         price = self.judged(cmd)
+        if trails:
+            if self.start_of_trail(cmd["sym"], cmd["side"]) == 0:
+                return e.REJECT_NO_LIQUIDITY
+            if price < 1:
+                return e.REJECT_PRICE
         if not armed and (not pair.trusted() or price == 0):
             return e.REJECT_NO_LIQUIDITY
         cost = half_up(self.money(cmd["sym"], price, cmd["qty"]))
         if cmd["qty"] < rules["qty_min"] or cost < rules["cost_min"]:
             return e.REJECT_MINIMUM
-        if armed and not self.params["stop_at_entry"] and pair.last:
+        if armed and not trails and not self.params["stop_at_entry"] and pair.last:
             rises = (kind in (c.STOP_LOSS, c.STOP_LOSS_LIMIT)) == (cmd["side"] > 0)
             if pair.last >= cmd["trigger"] if rises else pair.last <= cmd["trigger"]:
                 return e.REJECT_PRICE
@@ -647,7 +684,8 @@ class NaiveVenue:
         moves = order.state == "open" and price != order.price
         if not self.add_allowed(order.type, cmd["post_only"], order.side, order.sym):
             return self.tell(e.AMEND_REJECT, order, aux=e.REJECT_STATUS)
-        if (cmd["price"] and not limit) or (cmd["trigger"] and not armed):
+        trails = order.type == c.TRAILING_STOP
+        if (cmd["price"] and not limit and not trails) or (cmd["trigger"] and not armed):
             return self.tell(e.AMEND_REJECT, order, aux=e.REJECT_UNSUPPORTED)
         if cmd["post_only"] and order.type != c.LIMIT:
             return self.tell(e.AMEND_REJECT, order, aux=e.REJECT_UNSUPPORTED)
@@ -655,6 +693,10 @@ class NaiveVenue:
             return self.tell(e.AMEND_REJECT, order, aux=e.REJECT_NO_LIQUIDITY)
         if moves and cmd["post_only"] and self.takes(order.sym, order.side, price):
             return self.tell(e.AMEND_REJECT, order, aux=e.REJECT_POST_ONLY)
+        if trails:
+            trigger = order.peak + order.side * price
+            if trigger < 1:
+                return self.tell(e.AMEND_REJECT, order, aux=e.REJECT_PRICE)
         if qty <= order.filled:
             return self.cancel(order, e.CANCEL_USER)
         hold_price, judged = order.hold_price, order.hold_price
@@ -674,7 +716,9 @@ class NaiveVenue:
         raised = qty > order.qty
         order.qty, order.price, order.trigger, order.hold = qty, price, trigger, hold
         order.hold_price, order.post_only, order.changed_ts = hold_price, post_only, t
-        self.tell(e.ORDER_AMENDED, order, trigger if armed else price, qty)
+        self.tell(e.ORDER_AMENDED, order, trigger if armed and not trails else price, qty)
+        if trails:
+            self.place_trigger(order)
         if moves:
             order.state = "entering"
             self.requeue_last(order)

@@ -13,6 +13,7 @@ from tests.support.exchange import Exchange, full_command, instrument_rows
 
 N_SYMBOLS = 2
 MIDDLE = 12  # ticks: all that happens, happens around here
+STOPS = (*range(c.STOP_LOSS, c.TRAILING_STOP + 1), c.TRAILING_STOP)
 WAITS = (0, 0, 0, 1, 1, 100 * MS, 100 * MS, 2 * S, 40 * S, 86_400 * S * 3)
 
 
@@ -49,14 +50,14 @@ class Story:
 
     def add(self) -> list[dict[str, int]]:
         draw = self.draw
-        kind = draw.choice(
-            [c.LIMIT] * 12 + [c.MARKET, *range(c.STOP_LOSS, c.TAKE_PROFIT_LIMIT + 1)]
-        )
+        kind = draw.choice([c.LIMIT] * 12 + [c.MARKET, *STOPS])
         tif = draw.choice([c.GTC] * 8 + [c.GTD, c.IOC])
         side = draw.choice([1, -1])
         limit = kind in (c.LIMIT, c.STOP_LOSS_LIMIT, c.TAKE_PROFIT_LIMIT)
         # Most limit orders rest: a price on their own side of the middle.
         price = MIDDLE - side * draw.randint(0, 4) if draw.random() < 0.7 else self.near()
+        if kind == c.TRAILING_STOP:
+            limit, price = True, draw.choice([1, 1, 2, 2, 3, 4, 15])  # its distance
         again = draw.random() < 0.03 and self.n_ids > 0
         self.n_ids += not again
         command = full_command(
@@ -83,7 +84,7 @@ class Story:
             sym=self.sym(),
         )
         if command["kind"] == c.AMEND:
-            command["price"] = draw.choice([0, 0, self.near()])
+            command["price"] = draw.choice([0, 0, self.near(), draw.randint(1, 4)])
             command["trigger"] = draw.choice([0, 0, 0, 0, self.near()])
             command["qty"] = draw.choice([0, self.lots()])
             command["post_only"] = int(draw.random() < 0.3)

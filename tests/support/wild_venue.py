@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from engine.commands import ADD, AMEND, CANCEL, LIMIT, MARKET, STOP_LOSS
+from engine.commands import ADD, AMEND, CANCEL, LIMIT, MARKET, STOP_LOSS, TRAILING_STOP
 from engine.events import (
     AMEND_REJECT,
     CANCEL_IOC,
@@ -26,6 +26,7 @@ from engine.events import (
     ORDER_FILL,
     ORDER_FILLED,
     ORDER_REJECT,
+    ORDER_TRAILED,
     ORDER_TRIGGERED,
     REJECT_FUNDS,
     REJECT_MINIMUM,
@@ -50,6 +51,12 @@ class Resting:
     price: int
     qty: int
     filled: int = 0
+    distance: int = 0  # of a trailing stop, whose trigger `price` is
+
+    @property
+    def terms(self) -> int:
+        """What an answer names as its price."""
+        return self.distance or self.price
 
     @property
     def leaves(self) -> int:
@@ -86,10 +93,10 @@ class WildVenue:
     def tell_again(self) -> list[Answer]:
         """What a reader of its books is told: fills, what rests, how the rest ended."""
         told = [answer for pair in self.executions[-50:] for answer in pair]
-        told += [
-            (ORDER_ACK, order.id, order.price, order.qty, order.id, 0)
-            for order in self.orders.values()
-        ]
+        for order in self.orders.values():
+            told.append((ORDER_ACK, order.id, order.terms, order.qty, order.id, 0))
+            if order.distance:
+                told.append((ORDER_TRAILED, order.id, order.price, 0, order.distance, 0))
         told += [self.ended[order_id] for order_id in sorted(self.ended)[-40:]]
         return [(*answer[:5], answer[5] | SNAPSHOT) for answer in told]
 
@@ -115,6 +122,9 @@ class WildVenue:
             order = Resting(order_id, side, type_, price_told, qty)
             self.orders[order_id] = order
             self.say(ORDER_ACK, order_id, aux=order_id)
+            if type_ == TRAILING_STOP:
+                order.distance = int(command["price"])
+                self.say(ORDER_TRAILED, order_id, order.price, aux=order.distance)
             taking = type_ == MARKET or (type_ == LIMIT and not command["post_only"])
             if taking:
                 self.fill(order_id, order.leaves * share // 4, price, TAKER)
@@ -136,8 +146,22 @@ class WildVenue:
             self.say(AMEND_REJECT, order_id, aux=REJECT_POST_ONLY)
         else:
             order.qty = qty
-            order.price = int(command["trigger"] or command["price"] or order.price)
-            self.say(ORDER_AMENDED, order_id, order.price, order.qty)
+            if order.distance:
+                peak = order.price + order.distance
+                order.distance = int(command["price"] or order.distance)
+                order.price = peak - order.distance
+            else:
+                order.price = int(command["trigger"] or command["price"] or order.price)
+            self.say(ORDER_AMENDED, order_id, order.terms, order.qty)
+            if order.distance:
+                self.say(ORDER_TRAILED, order_id, order.price, aux=order.distance)
+
+    def trail(self, order_id: int, ticks: int) -> None:
+        """A trade takes a trailing stop along."""
+        order = self.orders.get(order_id)
+        if order is not None and order.distance:
+            order.price += ticks
+            self.say(ORDER_TRAILED, order_id, order.price, aux=order.distance)
 
     def fill(self, order_id: int, lots: int, price: int, flags: int = MAKER) -> None:
         """Trade some lots of a live order; complete it when none are left."""
@@ -170,9 +194,9 @@ class WildVenue:
     def trigger(self, order_id: int, share: int, price: int) -> None:
         """A stop fires and finds some quarters of its lots; the rest of a market order ends."""
         order = self.orders.get(order_id)
-        if order is None or order.type != STOP_LOSS:
+        if order is None or order.type not in (STOP_LOSS, TRAILING_STOP):
             return
         self.say(ORDER_TRIGGERED, order_id, price)
-        order.type = MARKET
+        order.type, order.distance = MARKET, 0
         self.fill(order_id, order.leaves * share // 4, price, TAKER)
         self.end(order_id, ORDER_CANCELED, CANCEL_IOC)

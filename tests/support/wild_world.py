@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from engine.commands import ADD, CANCEL, ROLE_ENTRY, STOP_LOSS
+from engine.commands import ADD, CANCEL, ROLE_ENTRY, STOP_LOSS, TRAILING_STOP
 from engine.core.orders import (
     ORDER_STATE_NAMES,
     ORDER_STATE_SUSPECT,
@@ -47,6 +47,7 @@ from tests.support.order_desk import BID, QTY, USD, OrderDesk, S
 from tests.support.wild_venue import REFUSALS, WildVenue
 
 CASH = 10_000 * USD
+STOPS = (STOP_LOSS, TRAILING_STOP)
 MODES = (MODE_NORMAL, MODE_REDUCED, MODE_EXIT_ONLY, MODE_EMERGENCY, MODE_HALT)
 EPOCHS = (EPOCH_VALID, EPOCH_DEGRADED, EPOCH_INVALID)
 STEPS = (
@@ -69,11 +70,17 @@ class World:
     """A core and a wild venue, and the links between them.
 
     live : the core is told of a session, so that the private line may break and be read again
+    native : stops follow at the venue
     """
 
-    def __init__(self, live: bool = False) -> None:
+    def __init__(self, live: bool = False, native: bool = False) -> None:
         self.lost = False
-        self.desk = OrderDesk(cash=CASH, orders_life_min_ns=0, exits_unprotected_max_ns=2 * S)
+        self.desk = OrderDesk(
+            cash=CASH,
+            orders_life_min_ns=0,
+            exits_unprotected_max_ns=2 * S,
+            exits_trail_native=int(native),
+        )
         self.desk.position()["n_trips"] = 1
         self.venue = WildVenue(CASH)
         self.told: list[tuple[int, int, int, int, int, int]] = []
@@ -164,8 +171,10 @@ class World:
             if buys:
                 venue.fill(buys[-1], pick([1_000, 4_999, 5_000, QTY]), BID)
         elif what == "trigger":
-            stops = [order for order in venue.orders.values() if order.type == STOP_LOSS]
-            if stops:
+            stops = [order for order in venue.orders.values() if order.type in STOPS]
+            if stops and whole(0, 2) == 0:
+                venue.trail(stops[0].id, whole(1, 500))
+            elif stops:
                 venue.trigger(stops[0].id, whole(0, 4), stops[0].price or BID - 1200)
         elif what == "expire":
             buys = [order.id for order in venue.orders.values() if order.side > 0]
@@ -238,7 +247,7 @@ class World:
         covered = sum(
             int(order["qty"] - order["filled"])
             for order in sells
-            if is_coverage(order["state"]) and order["type"] == STOP_LOSS
+            if is_coverage(order["state"]) and order["type"] in STOPS
         )
         if position["coverage"] == COVER_PROTECTED:
             assert covered >= position["qty"]
@@ -268,7 +277,7 @@ def history_hash(seed: int) -> str:
     digest = hashlib.sha256()
     for k in range(20):
         dice = random.Random(1000 * seed + k)
-        world = World()
+        world = World(native=k % 2 == 1)
         for _ in range(60):
             world.step(dice.choice(STEPS), dice.choice, dice.randint)
         world.check()

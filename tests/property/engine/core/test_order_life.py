@@ -23,7 +23,7 @@ def dice(data: st.DataObject) -> tuple[Callable[[Sequence[Any]], Any], Callable[
 @settings(max_examples=150)
 @given(data=st.data())
 def test_whatever_the_venue_does(data: st.DataObject) -> None:
-    world = World()
+    world = World(native=data.draw(st.booleans()))
     for _ in range(data.draw(st.integers(5, 60))):
         world.step(data.draw(st.sampled_from(STEPS)), *dice(data))
         world.check()
@@ -34,7 +34,7 @@ def test_whatever_the_venue_does(data: st.DataObject) -> None:
 @given(data=st.data())
 def test_a_calm_venue_gets_everything_flat_in_the_end(data: st.DataObject) -> None:
     """After any history: normal mode, valid data, a venue that accepts. Nothing stays stuck."""
-    world = World()
+    world = World(native=data.draw(st.booleans()))
     for _ in range(data.draw(st.integers(5, 40))):
         world.step(data.draw(st.sampled_from(STEPS)), *dice(data))
     desk, venue = world.desk, world.venue
@@ -68,7 +68,7 @@ def test_a_calm_venue_gets_everything_flat_in_the_end(data: st.DataObject) -> No
 @given(data=st.data())
 def test_whatever_happens_to_the_private_line(data: st.DataObject) -> None:
     """Answers lost at any point, commands that arrive or not: once read, books and venue agree."""
-    world = World(live=True)
+    world = World(live=True, native=data.draw(st.booleans()))
     for _ in range(data.draw(st.integers(5, 60))):
         world.step(data.draw(st.sampled_from(LIVE_STEPS)), *dice(data))
         world.check()

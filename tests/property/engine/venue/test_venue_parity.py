@@ -112,6 +112,9 @@ def test_what_may_never_break(world: dict[str, Any]) -> None:
                 continue
             if kind in (e.CANCEL_REJECT, e.AMEND_REJECT, e.ORDER_TRIGGERED):
                 continue
+            if kind == e.ORDER_TRAILED:
+                limit[order_id] = (side, 0)  # what its answers name as price is no limit
+                continue
             if kind == e.ORDER_AMENDED:
                 total[order_id] = qty
                 if price and limit[order_id][1]:

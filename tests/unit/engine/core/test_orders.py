@@ -41,6 +41,7 @@ from engine.events import (
     ORDER_PENDING,
     ORDER_REJECT,
     ORDER_SENT,
+    ORDER_TRAILED,
     ORDER_TRIGGERED,
     REJECT_FUNDS,
     REJECT_RATE,
@@ -62,6 +63,7 @@ KINDS = {
     "amended": ORDER_AMENDED,
     "cancel_reject": CANCEL_REJECT,
     "amend_reject": AMEND_REJECT,
+    "trailed": ORDER_TRAILED,
 }
 CODES = {name: code for code, name in ORDER_STATE_NAMES.items()}
 QTY = 1_000_000

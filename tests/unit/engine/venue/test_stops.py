@@ -5,7 +5,7 @@ import pytest
 from engine import commands as c
 from engine import events as e
 from engine.venue.params import S
-from engine.venue.state import NEVER
+from engine.venue.state import NEVER, copy_venue
 from tests.support.exchange import T0, Exchange
 
 BIDS, ASKS = {100: 50, 99: 70, 98: 500}, {102: 40, 103: 60, 104: 500}
@@ -152,3 +152,95 @@ def test_a_stop_can_expire_too():
     exchange.t = T0 + 11 * S
     assert kinds(exchange.timer()) == [e.ORDER_EXPIRED]
     assert int(exchange.venue.symbols[0]["base_held"]) == 0
+
+
+# ---- trailing stops ----
+
+
+def trails(answers) -> list[tuple[int, int]]:
+    return [(a[3], a[6]) for a in answers if a[0] == e.ORDER_TRAILED]
+
+
+def test_a_trailing_sell_follows_the_highest_trade_and_never_comes_back():
+    exchange = new()
+    exchange.trade(side=0, price=101, qty=1)
+    answers = exchange.add(1, side=-1, price=3, qty=5, type=c.TRAILING_STOP)
+    assert kinds(answers) == [e.ORDER_ACK, e.ORDER_TRAILED]
+    assert trails(answers) == [(98, 3)]
+    assert trails(exchange.trade(side=0, price=103, qty=1)) == [(100, 3)]
+    assert exchange.trade(side=0, price=102, qty=1) == []
+    assert exchange.trade(side=0, price=101, qty=1) == []
+    answers = exchange.trade(side=0, price=100, qty=1)
+    assert answers[0][:4] == (e.ORDER_TRIGGERED, 0, -1, 100)
+    assert kinds(answers)[-1] == e.ORDER_FILLED
+
+
+def test_a_trailing_buy_follows_the_lowest_trade():
+    exchange = new()
+    exchange.trade(side=0, price=101, qty=1)
+    assert trails(exchange.add(1, side=1, price=2, qty=5, type=c.TRAILING_STOP)) == [(103, 2)]
+    assert exchange.trade(side=0, price=102, qty=1) == []
+    assert trails(exchange.trade(side=0, price=100, qty=1)) == [(102, 2)]
+    assert kinds(exchange.trade(side=0, price=102, qty=1))[0] == e.ORDER_TRIGGERED
+
+
+def test_the_published_example_of_a_trailing_sell():
+    """Kraken: 20,000 rises to 22,000; 5 % of that below is 20,900. Here the 5 % are 1,100 ticks."""
+    exchange = Exchange()
+    exchange.book({19_999: 50}, {20_001: 50})
+    exchange.trade(side=0, price=20_000, qty=1)
+    assert trails(exchange.add(1, side=-1, price=1_100, qty=5, type=c.TRAILING_STOP)) == [
+        (18_900, 1_100)
+    ]
+    assert trails(exchange.trade(side=0, price=22_000, qty=1)) == [(20_900, 1_100)]
+
+
+def test_a_trailing_stop_holds_its_coins_and_needs_something_to_follow():
+    silent = Exchange()
+    assert kinds(silent.add(1, side=-1, price=3, qty=5, type=c.TRAILING_STOP)) == [e.ORDER_REJECT]
+    exchange = new()  # no trade yet: the best bid is what it would sell at
+    assert trails(exchange.add(1, side=-1, price=3, qty=5, type=c.TRAILING_STOP)) == [(97, 3)]
+    assert int(exchange.venue.symbols[0]["base_held"]) == 5
+
+
+@pytest.mark.parametrize("distance", [0, -1, 101, 500])
+def test_a_distance_that_leaves_no_trigger_is_refused(distance):
+    exchange = new()
+    exchange.trade(side=0, price=101, qty=1)
+    answers = exchange.add(1, side=-1, price=distance, qty=5, type=c.TRAILING_STOP)
+    assert (kinds(answers), answers[0][6]) == ([e.ORDER_REJECT], e.REJECT_PRICE)
+
+
+def test_another_distance_keeps_the_peak_and_fires_where_the_price_is_through_it():
+    exchange = new()
+    exchange.trade(side=0, price=101, qty=1)
+    exchange.add(1, side=-1, price=8, qty=5, type=c.TRAILING_STOP)
+    exchange.trade(side=0, price=103, qty=1)
+    exchange.trade(side=0, price=100, qty=1)
+    answers = exchange.amend(1, price=5)
+    assert [(a[0], a[3]) for a in answers] == [(e.ORDER_AMENDED, 5), (e.ORDER_TRAILED, 98)]
+    answers = exchange.amend(1, price=3)
+    assert kinds(answers)[:3] == [e.ORDER_AMENDED, e.ORDER_TRAILED, e.ORDER_TRIGGERED]
+
+
+def test_more_lots_for_a_trailing_stop_leave_it_where_it_stands():
+    exchange = new()
+    exchange.trade(side=0, price=101, qty=1)
+    exchange.add(1, side=-1, price=3, qty=5, type=c.TRAILING_STOP)
+    answers = exchange.amend(1, qty=9)
+    assert [(a[0], a[3], a[4]) for a in answers] == [
+        (e.ORDER_AMENDED, 3, 9), (e.ORDER_TRAILED, 98, 0),
+    ]  # fmt: skip
+    assert int(exchange.venue.symbols[0]["base_held"]) == 9
+
+
+def test_a_restored_venue_goes_on_from_the_same_peak():
+    """Its whole state is a copy: what stands in a snapshot follows as if nothing had happened."""
+    exchange = new()
+    exchange.trade(side=0, price=101, qty=1)
+    exchange.add(1, side=-1, price=3, qty=5, type=c.TRAILING_STOP)
+    exchange.trade(side=0, price=104, qty=1)
+    exchange.venue = copy_venue(exchange.venue)
+    exchange.trade(side=0, price=102, qty=1)
+    assert trails(exchange.trade(side=0, price=105, qty=1)) == [(102, 3)]
+    assert kinds(exchange.trade(side=0, price=102, qty=1))[0] == e.ORDER_TRIGGERED
