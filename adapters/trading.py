@@ -34,7 +34,7 @@ from adapters.kraken.switch import Switch
 from adapters.lease import KillFlag, Lease
 from adapters.live import Account, MakeAccount, Prepare, Running
 from adapters.start import Ready
-from engine.commands import CANCEL, CANCEL_ALL, ROLE_ENTRY
+from engine.commands import CANCEL, CANCEL_ALL, ROLE_ENTRY, TRAILING_STOP
 from engine.core.orders import N_EXECUTIONS, ORDER_STATE_SUSPECT
 from engine.core.safety import CLASS_ENTRY_ADD, EPOCH_ALLOWS, MODE_ALLOWS
 from engine.core.state import Core
@@ -322,6 +322,7 @@ def remembered(orders: np.ndarray) -> tuple[list[OrderState], list[int]]:
         if order["ts_done"] > 0:
             continue
         filled = int(order["filled"])
+        trails = int(order["type"]) == TRAILING_STOP
         acked = bool(order["ts_acked"] > 0)
         open_.append(
             OrderState(
@@ -331,8 +332,9 @@ def remembered(orders: np.ndarray) -> tuple[list[OrderState], list[int]]:
                 int(order["side"]),
                 ORDER_TYPES.get(int(order["type"]), "limit"),
                 qty=int(order["qty"]),
-                price=int(order["price"]),
+                price=0 if trails else int(order["price"]),
                 trigger=int(order["trigger"]),
+                distance=int(order["price"]) if trails else 0,
                 filled=filled,
                 told=filled,
                 status="new" if acked else "pending_new",

@@ -549,7 +549,7 @@ def working(running: Running) -> list[dict[str, Any]]:
                 "side": "buy" if order["side"] > 0 else "sell",
                 "qty": str(pair.qty(int(order["qty"]))),
                 "filled": str(pair.qty(int(order["filled"]))),
-                "price": str(pair.price(int(order["price"] or order["trigger"]))),
+                "price": str(pair.price(int(order["trigger"] or order["price"]))),
                 "state": ORDER_STATE_NAMES.get(int(order["state"]), "?"),
             }
         )

@@ -30,6 +30,8 @@ from adapters.kraken.order_state import (
     Sequence,
     cl_ord_id_of,
     id_of_cl_ord_id,
+    merge_trail,
+    trail_agrees,
 )
 from adapters.kraken.orders import order_key
 from adapters.kraken.stamps import Ns
@@ -60,6 +62,7 @@ from engine.events import (
     ORDER_FILL,
     ORDER_FILLED,
     ORDER_PENDING,
+    ORDER_TRAILED,
     ORDER_TRIGGERED,
     SELL,
     SNAPSHOT,
@@ -91,6 +94,7 @@ _END_KINDS: Final = {
     "expired": ORDER_EXPIRED,
 }
 _STOPS: Final = ("stop-loss", "stop-loss-limit", "take-profit", "take-profit-limit")
+_TRAILING: Final = ("trailing-stop", "trailing-stop-limit")
 # Free text of the venue: matched by what it begins with or holds.
 _CANCELS: Final = (
     ("user requested", CANCEL_USER),
@@ -159,6 +163,8 @@ class AccountFeed:
         if order.sym == NO_SYMBOL or not isinstance(descr, dict):
             return False
         pair = self._instruments[order.sym]
+        if order.order_type in _TRAILING:
+            return trail_agrees(order, pair, row, str(descr.get("price") or ""))
         first, second = (Decimal(str(descr.get(name) or "0")) for name in ("price", "price2"))
         stop = order.order_type in _STOPS
         wanted = (order.trigger, order.price) if stop else (order.price, 0)
@@ -464,6 +470,8 @@ class AccountFeed:
         triggers = report.triggers
         if triggers is None or triggers.status != "triggered" or order.triggered:
             self.counts["status reports"] += 1  # a trailing stop that moved
+            if self._merge(read, order, report, now):
+                self._trailed(read, order, report, now, flags)
             return
         order.triggered = True
         price = self._reference(order, triggers.last_price or triggers.price)
@@ -628,12 +636,25 @@ class AccountFeed:
                 price = triggers.actual_price or (
                     triggers.price if triggers.price_type in (None, "static") else None
                 )
-                if price and price % pair.price_increment == 0:
+                if order.order_type in _TRAILING:
+                    merge_trail(order, pair, triggers)
+                elif price and price % pair.price_increment == 0:
                     order.trigger = _ticks(pair, price)
         except OffGridError as error:
             self.suspect(read, order, SUSPECT_UNCLEAR, str(error), now)
             return False
         return True
+
+    def _trailed(self, read: Read, order: OrderState, report: Report, now: int, flags: int) -> None:
+        """Say where a trailing stop of ours stands, if the report or one before it told."""
+        if order.order_type != "trailing-stop" or order.id <= 0 or order.triggered:
+            return
+        if not 0 < order.trigger < PRICE_MAX:
+            return
+        self._row(
+            read, ORDER_TRAILED, now, report, order,
+            side=order.side, price=order.trigger, aux=order.distance, flags=flags | LAST,
+        )  # fmt: skip
 
     def _close(self, order: OrderState, status: str) -> None:
         order.status = status
@@ -655,11 +676,19 @@ class AccountFeed:
         if not self._merge(read, order, report, now):
             return
         price = order.trigger if order.order_type in _STOPS else order.price
+        trails = order.order_type == "trailing-stop"
+        if trails:
+            if kind == ORDER_AMENDED and report.triggers is None and order.distance_asked:
+                order.distance = order.distance_asked  # carried out, though it is not repeated
+            price = order.distance
         aux = 0 if kind == ORDER_AMENDED else order_key(order.order_id)
         self._row(
             read, kind, now, report, order,
             side=order.side, price=price, qty=order.qty, aux=aux, flags=flags | LAST,
         )  # fmt: skip
+        # `new` repeats nothing: then it stands as `pending_new` said.
+        if trails and (report.triggers is not None or report.exec_type == "new"):
+            self._trailed(read, order, report, now, flags)
         # That ends a suspicion, on both sides; but not that fills are missing.
         missing = order.suspect and order.cause == SUSPECT_FILLS and order.told != order.filled
         order.suspect = False

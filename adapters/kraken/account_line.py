@@ -42,12 +42,15 @@ from engine.events import (
     NO_SYMBOL,
     ORDER_ACK,
     ORDER_PENDING,
+    ORDER_SENT,
+    ORDER_TRAILED,
     SNAPSHOT,
 )
 
 ALIVE_NS: Final = 2 * SECOND
 LOOK_S: Final = 0.1  # between two looks whether something is due
-_TOLD: Final = (*range(20, 33), BALANCE, HEALTH)  # what a private line tells beside its own life
+# What a private line tells beside its own life.
+_TOLD: Final = (*range(ORDER_SENT, ORDER_PENDING + 1), ORDER_TRAILED, BALANCE, HEALTH)
 
 Take = Callable[[np.ndarray], None]
 Say = Callable[[str, str], None]

@@ -62,6 +62,7 @@ ORDER_TYPES: Final = {
     c.STOP_LOSS_LIMIT: "stop-loss-limit",
     c.TAKE_PROFIT: "take-profit",
     c.TAKE_PROFIT_LIMIT: "take-profit-limit",
+    c.TRAILING_STOP: "trailing-stop",
 }
 _LIMITED: Final = frozenset((c.LIMIT, c.STOP_LOSS_LIMIT, c.TAKE_PROFIT_LIMIT))
 _TRIGGERED: Final = frozenset((c.STOP_LOSS, c.STOP_LOSS_LIMIT, c.TAKE_PROFIT, c.TAKE_PROFIT_LIMIT))
@@ -258,11 +259,12 @@ class Gateway:
             fine = fine and 0 <= int(command["sym"]) < len(self._instruments)
             fine = fine and int(command["id"]) > 0
         if kind == c.ADD:
+            trails = type_ == c.TRAILING_STOP  # price: its distance
             fine = (
                 fine
                 and type_ in ORDER_TYPES
-                and (price > 0) == (type_ in _LIMITED)
-                and (trigger > 0) == (type_ in _TRIGGERED)
+                and (price > 0) == (type_ in _LIMITED or trails)
+                and (trigger > 0) == (type_ in _TRIGGERED or trails)
                 and qty > 0
                 and int(command["tif"]) in _TIFS
                 and int(command["side"]) in _SIDES
@@ -318,9 +320,10 @@ class Gateway:
             counter.cancel(id, now)
             self._cancel_asked.add(id)
         elif kind == c.AMEND:
-            frame = session.ask(
-                "amend_order", self._change(command, now), now, self._about(command)
-            )
+            order = self._about(command)
+            frame = session.ask("amend_order", self._change(command, now), now, order)
+            trails = int(command["type"]) == c.TRAILING_STOP
+            order.distance_asked = int(command["price"]) if trails else 0
             counter.amend(id, now)
         else:
             order = self._order_of(command)
@@ -340,6 +343,7 @@ class Gateway:
 
     def _order_of(self, command: np.void) -> OrderState:
         tif = _TIFS[int(command["tif"])]
+        trails = int(command["type"]) == c.TRAILING_STOP
         return OrderState(
             "",
             int(command["id"]),
@@ -347,8 +351,9 @@ class Gateway:
             int(command["side"]),
             ORDER_TYPES[int(command["type"])],
             qty=int(command["qty"]),
-            price=int(command["price"]),
+            price=0 if trails else int(command["price"]),
             trigger=int(command["trigger"]),
+            distance=int(command["price"]) if trails else 0,
             tif=tif.upper(),
         )
 
@@ -371,6 +376,10 @@ class Gateway:
         if type_ in _TRIGGERED:
             price = pair.price(int(command["trigger"]))
             params["triggers"] = {"reference": "last", "price": price, "price_type": "static"}
+        if type_ == c.TRAILING_STOP:
+            # In quote currency, not in percent: whole ticks leave nothing to the venue's rounding.
+            price = pair.price(int(command["price"]))
+            params["triggers"] = {"reference": "last", "price": price, "price_type": "quote"}
         if tif == c.GTD:
             params["expire_time"] = self._expiry(int(command["expire_ts"]))
         if command["post_only"]:
@@ -386,6 +395,13 @@ class Gateway:
             "order_qty": pair.qty(qty),
             "deadline": self._deadline(now),
         }
+        if int(command["type"]) == c.TRAILING_STOP:
+            if command["price"]:
+                params["trigger_price"] = pair.price(int(command["price"]))
+                params["trigger_price_type"] = (
+                    "quote"  # the distance; its trigger is not ours to say
+                )
+            return params
         if command["price"]:
             params["limit_price"] = pair.price(int(command["price"]))
         if command["trigger"]:

@@ -7,13 +7,16 @@ share, and our client order ids as the wire has them. Left out: how messages cha
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
-from typing import Final
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from typing import Any, Final
 
 import numpy as np
 
-from engine.events import EVENT, empty
+from adapters.kraken.wire import Triggers
+from engine.events import EVENT, SELL, empty
+from engine.instruments import Instrument
 
 SUSPECT_OVERDUE: Final = 1  # a request of ours has no reply
 SUSPECT_VANISHED: Final = 2  # open before the connection broke, not open now
@@ -56,6 +59,8 @@ class OrderState:
     qty: int = 0  # lots, total
     price: int = 0  # ticks: limit price, 0 for none
     trigger: int = 0  # ticks, 0 for none
+    distance: int = 0  # ticks: of a trailing stop from its peak, 0 for none or in percent
+    distance_asked: int = 0  # ... that the newest amend of ours asked for
     filled: int = 0  # lots, by fills that were applied
     told: int = 0  # lots filled, as the venue last said
     tif: str = ""
@@ -80,6 +85,31 @@ class OrderState:
     @property
     def leaves(self) -> int:
         return max(0, self.qty - self.done)
+
+
+def merge_trail(order: OrderState, pair: Instrument, triggers: Triggers) -> None:
+    """Take distance and present trigger of a trailing stop; between two ticks it stands further off."""
+    step = pair.price_increment
+    if triggers.price_type == "quote" and triggers.price and triggers.price % step == 0:
+        order.distance = pair.ticks(triggers.price)
+    away = ROUND_FLOOR if order.side == SELL else ROUND_CEILING
+    if triggers.actual_price:
+        order.trigger = int((triggers.actual_price / step).to_integral_value(away))
+    elif triggers.peak_price and order.distance:
+        peak = int((triggers.peak_price / step).to_integral_value(away))
+        order.trigger = peak + order.side * order.distance
+
+
+def trail_agrees(order: OrderState, pair: Instrument, row: Mapping[str, Any], price: str) -> bool:
+    """Does REST's row tell the same quantity and distance of a trailing stop?
+
+    price : of its description; a distance has a sign. Without one it is where the trigger stands now,
+    which says nothing of the distance.
+    """
+    same = pair.qty(order.qty) == Decimal(str(row.get("vol") or "0"))
+    if price[:1] not in ("+", "-"):
+        return same
+    return same and not price.endswith("%") and pair.price(order.distance) == abs(Decimal(price))
 
 
 @dataclass(frozen=True)

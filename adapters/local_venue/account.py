@@ -147,6 +147,12 @@ class Order:
         return self.status in ("pending_new", "new", "partially_filled")
 
     @property
+    def follows(self) -> bool:
+        """Does the compiled venue itself move this trailing stop? It knows distances in whole ticks."""
+        whole = self.trailing is not None and self.trailing == int(self.trailing)
+        return whole and not self.trailing_pct and self.order_type == "trailing-stop"
+
+    @property
     def conditional_type(self) -> bool:
         return self.order_type not in ("limit", "market", "iceberg")
 
@@ -371,9 +377,11 @@ class Account:
         if order.display and self._crosses(order):
             # What takes is not shown: all of it takes, and only the rest is cut into slices.
             order.child_qty, tif, order.swept = order.leaves, c.IOC, True
-        order_type = TYPES[order.order_type]
+        order_type, price = TYPES[order.order_type], order.price
+        if order.follows and order.trailing is not None:
+            order_type, price = c.TRAILING_STOP, int(order.trailing)
         if order.triggered:  # a later child of a stop that has fired
-            order_type = c.LIMIT if order.price else c.MARKET
+            order_type, price = c.LIMIT if order.price else c.MARKET, order.price
         child = order.child
         self._children[child] = order
         error = self._command(
@@ -385,7 +393,7 @@ class Account:
             side=order.side,
             type=order_type,
             tif=tif,
-            price=order.price,
+            price=price,
             trigger=0 if order.triggered else order.trigger,
             qty=order.child_qty,
             expire_ts=0 if tif == c.IOC else order.expire_ts,
@@ -411,9 +419,19 @@ class Account:
         return bool(best) and reaches and not order.post_only and not order.swept
 
     def amend(
-        self, order: Order, t: int, price: int, trigger: int, qty: int, post_only: bool
+        self,
+        order: Order,
+        t: int,
+        price: int,
+        trigger: int,
+        qty: int,
+        post_only: bool,
+        distance: Decimal | None = None,
     ) -> str:
-        """Change an order in place; `qty` is the new total. "" or the error."""
+        """Change an order in place; `qty` is the new total, `distance` a trailing stop's new one.
+
+        "" or the error.
+        """
         self.flush()
         if not order.alive:
             return "EOrder:Unknown order"
@@ -423,8 +441,15 @@ class Account:
         child_qty = qty - order.before
         if order.display:
             child_qty = min(order.child_qty, child_qty)
-        old = order.qty, order.price, order.trigger
+        old = order.qty, order.price, order.trigger, order.trailing
         order.qty, order.price, order.trigger = qty, price or order.price, trigger or order.trigger
+        if distance is not None:
+            order.trailing = distance
+            order.trigger = trigger = trailing_trigger(order)
+            if order.order_type == "trailing-stop-limit":
+                order.price = price = trailing_limit(order)
+            if order.follows:
+                price, trigger = int(distance), 0
         child, old_child_qty = order.child, order.child_qty
         order.child_qty = child_qty
         error = self._command(
@@ -432,7 +457,7 @@ class Account:
             trigger=trigger, qty=child_qty, post_only=int(post_only),
         )  # fmt: skip
         if error:
-            order.qty, order.price, order.trigger = old
+            order.qty, order.price, order.trigger, order.trailing = old
             order.child_qty = old_child_qty
         return error
 
@@ -488,6 +513,8 @@ class Account:
                 self.close(order, t, "expired", "Order expired")
             elif kind == e.ORDER_AMENDED:
                 self._was_amended(order, t)
+            elif kind == e.ORDER_TRAILED:
+                self._followed(order, t, int(row["price"]), int(row["aux"]))
             elif kind == e.ORDER_TRIGGERED:
                 order.triggered, order.t_triggered = True, t
                 order.last_trigger = int(row["price"])
@@ -616,9 +643,18 @@ class Account:
 
     # ---- trailing stops ----
 
+    def _followed(self, order: Order, t: int, trigger: int, distance: int) -> None:
+        """The compiled venue says where a trailing stop stands; what is news is told."""
+        if trigger != order.trigger:
+            order.trigger = trigger
+            order.peak = trigger - order.side * distance
+            self._tell(t, "status", order)
+
     def _trail(self, events: np.ndarray) -> None:
-        """Move the triggers of trailing stops with the peaks of what traded."""
-        trailing = [each for each in self.open.values() if each.trailing is not None]
+        """Move the triggers of those that the compiled venue does not: in percent, with a limit."""
+        trailing = [
+            each for each in self.open.values() if each.trailing is not None and not each.follows
+        ]
         if not trailing:
             return
         for row in events[events["kind"] == e.TRADE]:

@@ -81,6 +81,7 @@ class Change:
     order_qty: Decimal | None = None
     limit_price: Decimal | None = None
     trigger_price: Decimal | None = None
+    trigger_type: str = "static"  # of a trailing stop's distance: pct or quote
     display_qty: Decimal | None = None
     post_only: bool = False
     deadline_ns: int = 0
@@ -191,7 +192,8 @@ class Desk:
         kind = wish.order_type
         if kind == "settle-position":
             return "EOrder:Unknown position"
-        if kind not in TYPES:
+        trailing = kind.startswith("trailing")
+        if kind not in TYPES or (trailing and not self.options.trailing_stops):
             return f"{INVALID}:ordertype"
         if wish.side not in ("buy", "sell"):
             return f"{INVALID}:type"
@@ -406,7 +408,7 @@ class Desk:
         try:
             if change.limit_price is not None:
                 price = pair.instrument.ticks(change.limit_price)
-            if change.trigger_price is not None:
+            if change.trigger_price is not None and not trailing:
                 trigger = pair.instrument.ticks(change.trigger_price)
             if change.display_qty is not None:
                 display = pair.instrument.lots(change.display_qty)
@@ -417,8 +419,13 @@ class Desk:
             return "EOrder:Tick size check failed"
         if (price and not limited) or (trigger and (not armed or order.triggered)):
             return INVALID
-        if trailing and (price or trigger):
-            return f"{INVALID}:trailing distances cannot be amended here"
+        distance = None
+        if trailing and price:
+            return f"{INVALID}:limit price"  # an offset cannot be amended here
+        if trailing and change.trigger_price is not None:
+            distance = self._distance(order, change)
+            if distance is None:
+                return f"{INVALID}:trigger price"
         if change.limit_price is not None and price <= 0:
             return "EOrder:Invalid price"
         if (
@@ -430,7 +437,20 @@ class Desk:
         mode = self.mode(order.sym)
         if mode == "post_only" and not change.post_only:
             return "EService:Market in post_only mode"
-        return self.account.amend(order, t, price, trigger, qty, change.post_only)
+        return self.account.amend(order, t, price, trigger, qty, change.post_only, distance)
+
+    def _distance(self, order: Order, change: Change) -> Decimal | None:
+        """A trailing stop's new distance, in ticks or percent as it was placed; None: not possible."""
+        assert change.trigger_price is not None
+        kind = "pct" if order.trailing_pct else "quote"
+        refused = order.triggered or not self.options.trailing_amends
+        if refused or change.trigger_type != kind or change.trigger_price <= 0:
+            return None
+        if order.trailing_pct:
+            return change.trigger_price
+        ticks = change.trigger_price / self.account.market.instruments[order.sym].price_increment
+        whole = ticks == int(ticks)
+        return ticks if whole or not order.follows else None
 
     def edit(
         self, order: Order | None, change: Change, t: int, userref: int | None, sym: int

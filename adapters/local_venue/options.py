@@ -67,6 +67,8 @@ class VenueOptions:
     queue_model: int = 0  # 0 cautious, 1 proportional: docs/venue-model.md
     amend_up_keeps: bool = False  # raising the quantity keeps the place in the queue
     stop_at_entry: bool = True  # a trigger that holds at entry fires at once; else it is refused
+    trailing_stops: bool = True  # taken at all; else refused as an order type
+    trailing_amends: bool = True  # their distance may be amended; else that is refused
     protection: Decimal = Decimal("0.05")  # market orders stop this far from the best price
     # requests
     engine_ms: tuple[float, float] = (1.0, 4.0)  # a request to the engine: from, to

@@ -166,6 +166,10 @@ class OrderWriter:
                 form.price(order.trigger),
                 form.price(order.price) if order.price else "0",
             )
+        if order.trailing is not None:
+            tick = self.account.market.instruments[order.sym].price_increment
+            far = f"{order.trailing}%" if order.trailing_pct else f"{order.trailing * tick:f}"
+            price = f"+{far}"
         side = "buy" if order.side > 0 else "sell"
         at = f" @ {order.order_type}" + ("" if order.order_type == "market" else f" {price}")
         if second != "0":

@@ -275,6 +275,7 @@ def _amend(asked: Asked) -> None:
         order_qty=fields.number("order_qty"),
         limit_price=fields.number("limit_price"),
         trigger_price=fields.number("trigger_price"),
+        trigger_type=fields.text("trigger_price_type") or "static",
         display_qty=fields.number("display_qty"),
         post_only=fields.flag("post_only"),
         deadline_ns=asked.deadline(),

@@ -254,7 +254,7 @@ def _recorded(table: str) -> list[MirrorColumn]:
 
 _WITH_PRICE: Final = (
     *(events.ORDER_ACK, events.ORDER_FILL, events.ORDER_AMENDED, events.ORDER_TRIGGERED),
-    events.ORDER_PENDING,
+    *(events.ORDER_PENDING, events.ORDER_TRAILED),
 )
 _WITH_QTY: Final = (
     *(events.ORDER_ACK, events.ORDER_FILL, events.ORDER_AMENDED, events.ORDER_CANCELED),

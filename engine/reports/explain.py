@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from engine.clock import utc_text
+from engine.commands import TRAILING_STOP, TYPE_NAMES
 from engine.core.records import (
     ECONOMICS,
     EXECUTE,
@@ -453,7 +454,9 @@ def _followed(facts: dict[str, Any]) -> list[str]:
 
 
 def _change(row: dict[str, Any]) -> str:
-    price = f" at {_exact(row['price_quote'])}" if row["price"] else ""
+    # Of a trailing stop the price is how far its trigger stands off.
+    at = ", distance" if row["type_name"] == TYPE_NAMES[TRAILING_STOP] else " at"
+    price = f"{at} {_exact(row['price_quote'])}" if row["price"] else ""
     trigger = f", trigger {_exact(row['trigger_quote'])}" if row["trigger"] else ""
     why = f" ({row['reason_name']})" if row["reason_name"] else ""
     return (

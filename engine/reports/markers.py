@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from engine import events
-from engine.commands import ROLE_EXIT, ROLE_NAMES, ROLE_PROTECTION, TYPE_NAMES
+from engine.commands import ROLE_EXIT, ROLE_NAMES, ROLE_PROTECTION, TRAILING_STOP, TYPE_NAMES
 from engine.core.exits import EXIT_NAMES
 from engine.core.orders import (
     ORDER_STATE_AMEND_PENDING,
@@ -101,7 +101,7 @@ NAMES: Final = (
     *("TIMING_METRICS_SNAPSHOT", "EXIT_COVERAGE_MISSING", "EXIT_COVERAGE_RESTORED"),
     *("RECONCILE_START", "RECONCILE_CLEAN", "RECONCILE_REPAIRED", "RECONCILE_STUCK"),
     *("MODE_CHANGE", "MODE_REFUSED", "OPERATOR_COMMAND"),
-    *("PROTECTION_PLACED", "PROTECTION_AMENDED", "PROTECTION_LOST"),
+    *("PROTECTION_PLACED", "PROTECTION_AMENDED", "PROTECTION_LOST", "TRAIL_REFUSED"),
     *("ORDER_SENT", "ORDER_OPEN", "ORDER_ENDED", "ORDER_REFUSED", "ORDER_REJECTED"),
     *("ORDER_SUSPECT", "ORDER_FILL", "POSITION_CLOSED"),
     *("CONNECTION_UP", "CONNECTION_DOWN", "BOOK_GAP", "BOOK_RESYNC", "VENUE_STATUS"),
@@ -139,6 +139,8 @@ _RECOVERIES: Final[dict[str, tuple[str, str, str]]] = {
     "short": ("RECONCILE_REPAIRED", WARNING, "BALANCE_UNEXPLAINED"),
     "written_off": ("RECONCILE_REPAIRED", WARNING, "RECONCILE_REPAIRED"),
     "cash": ("RECONCILE_STUCK", ERROR, "BALANCE_UNEXPLAINED"),
+    "trail_off": ("TRAIL_REFUSED", WARNING, "TRAIL_REFUSED"),
+    "trail_fixed": ("TRAIL_REFUSED", WARNING, "TRAIL_REFUSED"),
     "history": ("RECONCILE_REPAIRED", WARNING, "LATE_FILL"),
 }
 
@@ -332,7 +334,7 @@ class Markers:
                 "role": ROLE_NAMES.get(int(row["role"]), ""),
                 "side": SIDE_NAMES.get(int(row["side"]), ""),
                 "type": TYPE_NAMES.get(int(row["type"]), ""),
-                "price": self._price(row, int(row["price"]) or int(row["trigger"])),
+                "price": self._price(row, _shown_price(row)),
                 "qty": self._qty(row, int(row["qty"])),
                 "filled": self._qty(row, int(row["filled"])),
                 "state": ORDER_STATE_NAMES.get(after, ""),
@@ -685,6 +687,12 @@ def mode_alert(who: int, why: int) -> str:
         events.WHY_START: "",
         events.WHY_RECONCILED: "",
     }.get(why, "MODE_CHANGE")
+
+
+def _shown_price(row: Any) -> int:
+    """Limit, or where a stop stands; the price of a trailing stop is only its distance."""
+    price, trigger = int(row["price"]), int(row["trigger"])
+    return trigger if int(row["type"]) == TRAILING_STOP else price or trigger
 
 
 def _reject_alert(row: Any) -> str:

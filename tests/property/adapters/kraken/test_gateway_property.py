@@ -16,7 +16,7 @@ from tests.support.gateway_desk import MS, Link, S, command, lots, stop, ticks
 TYPES = {
     c.LIMIT: "limit", c.MARKET: "market", c.STOP_LOSS: "stop-loss",
     c.STOP_LOSS_LIMIT: "stop-loss-limit", c.TAKE_PROFIT: "take-profit",
-    c.TAKE_PROFIT_LIMIT: "take-profit-limit",
+    c.TAKE_PROFIT_LIMIT: "take-profit-limit", c.TRAILING_STOP: "trailing-stop",
 }  # fmt: skip
 TIFS = {c.GTC: "gtc", c.GTD: "gtd", c.IOC: "ioc"}
 STEPS = {0: ("BTC/USD", Decimal("0.1")), 1: ("ETH/USD", Decimal("0.01"))}
@@ -27,7 +27,7 @@ LOT = Decimal("0.00000001")
 def adds(draw: Any) -> dict[str, int]:
     type_, tif = draw(st.sampled_from(sorted(TYPES))), draw(st.sampled_from(sorted(TIFS)))
     price = st.integers(1, (1 << 40) - 1)
-    limited = type_ in (c.LIMIT, c.STOP_LOSS_LIMIT, c.TAKE_PROFIT_LIMIT)
+    limited = type_ in (c.LIMIT, c.STOP_LOSS_LIMIT, c.TAKE_PROFIT_LIMIT, c.TRAILING_STOP)
     return {
         "id": draw(st.integers(1, (1 << 63) - 1)),
         "sym": draw(st.sampled_from([0, 1])),
@@ -85,9 +85,13 @@ def test_the_venue_reads_the_order_that_the_core_wrote(wanted: dict[str, int], o
     assert wish.side == ("buy" if wanted["side"] > 0 else "sell")
     assert wish.order_type == TYPES[wanted["type"]]
     assert wish.order_qty == wanted["qty"] * LOT
-    assert wish.limit_price == (wanted["price"] * tick if wanted["price"] else None)
-    assert wish.trigger_price == (wanted["trigger"] * tick if wanted["trigger"] else None)
-    assert (wish.trigger_type, wish.reference) == ("static", "last")
+    if wanted["type"] == c.TRAILING_STOP:  # its distance is all that it says
+        assert (wish.limit_price, wish.trigger_price) == (None, wanted["price"] * tick)
+        assert (wish.trigger_type, wish.reference) == ("quote", "last")
+    else:
+        assert wish.limit_price == (wanted["price"] * tick if wanted["price"] else None)
+        assert wish.trigger_price == (wanted["trigger"] * tick if wanted["trigger"] else None)
+        assert (wish.trigger_type, wish.reference) == ("static", "last")
     assert wish.time_in_force == TIFS[wanted["tif"]]
     assert wish.expire_ns == wanted["expire_ts"]
     assert wish.post_only == bool(wanted["post_only"])

@@ -44,6 +44,7 @@ from engine.events import (
     ORDER_FILL,
     ORDER_FILLED,
     ORDER_PENDING,
+    ORDER_TRAILED,
     ORDER_TRIGGERED,
     SNAPSHOT,
     TAKER,
@@ -238,6 +239,66 @@ def test_a_stop_is_open_and_fires_once() -> None:
     assert opened.events()[1]["price"] == 70_000  # the trigger, for stops
     assert kinds(tell(feed, fired)) == [ORDER_TRIGGERED]
     assert kinds(tell(feed, fired)) == []
+
+
+TRAIL = {"reference": "last", "price": 100.0, "price_type": "quote", "status": "untriggered"}
+TRAILING = {"order_type": "trailing-stop", "side": "sell", "limit_price": 0.0}
+
+
+def trailing(feed: AccountFeed, **triggers: Any) -> np.ndarray:
+    """Rows of a trailing stop that opens at these triggers."""
+    told = {"triggers": TRAIL | triggers}
+    return tell(feed, pending_new(A, OURS, **TRAILING, **told), new(A)).events()
+
+
+def test_a_trailing_stop_is_open_at_its_distance_and_says_where_it_stands() -> None:
+    rows = trailing(started(), actual_price=6900.0, peak_price=7000.0)
+    assert rows["kind"].tolist() == [ORDER_PENDING, ORDER_TRAILED, ORDER_ACK, ORDER_TRAILED]
+    assert rows["price"].tolist() == [1_000, 69_000, 1_000, 69_000]
+    assert rows["aux"].tolist()[1::2] == [1_000, 1_000]
+
+
+def test_a_moving_peak_is_told_and_a_trigger_between_two_ticks_stands_further_off() -> None:
+    feed = started()
+    trailing(feed, actual_price=6900.0)
+    moved = new(A) | {"exec_type": "status", "triggers": TRAIL | {"peak_price": 7010.0}}
+    assert tell(feed, moved).events()[["kind", "price", "aux"]].tolist() == [
+        (ORDER_TRAILED, 69_100, 1_000)
+    ]
+    moved = new(A) | {"exec_type": "status", "triggers": TRAIL | {"actual_price": 6915.07}}
+    assert tell(feed, moved).events()["price"].tolist() == [69_150]
+    fired = new(A) | {
+        "exec_type": "status",
+        "triggers": TRAIL | {"status": "triggered", "last_price": 6915.0},
+    }
+    assert kinds(tell(feed, fired)) == [ORDER_TRIGGERED]
+
+
+@pytest.mark.parametrize("repeats", [True, False])
+def test_an_amended_distance_counts_whether_the_report_repeats_it_or_not(repeats: bool) -> None:
+    feed = started()
+    trailing(feed, actual_price=6900.0)
+    order = feed.open_orders()[0]
+    order.distance_asked = 400  # as the gateway notes it
+    amended = new(A) | {"exec_type": "amended", "order_qty": 0.0002, "amended": True}
+    if repeats:
+        amended["triggers"] = TRAIL | {"price": 40.0, "actual_price": 6960.0}
+    rows = tell(feed, amended).events()
+    assert rows["kind"].tolist() == [ORDER_AMENDED, ORDER_TRAILED][: 2 if repeats else 1]
+    assert rows["price"].tolist() == [400, 69_600][: 2 if repeats else 1]
+    assert order.distance == 400
+
+
+@pytest.mark.parametrize(
+    ("price", "vol", "same"),
+    [("+100.0", "0.0001", True), ("100.0", "0.0001", True), ("+90.0", "0.0001", False),
+     ("+1.5%", "0.0001", False), ("+100.0", "0.0002", False)],
+)  # fmt: skip
+def test_rest_agrees_about_a_trailing_stop(price: str, vol: str, same: bool) -> None:
+    feed = started()
+    trailing(feed, actual_price=6900.0)
+    row = {"descr": {"price": price, "price2": "0"}, "vol": vol}
+    assert feed.agrees(feed.open_orders()[0], row) is same
 
 
 def test_reports_before_the_reply_and_before_pending_new_wait_for_their_order() -> None:

@@ -17,18 +17,25 @@ from engine.events import (
     BUY,
     CANCEL_REJECT,
     CANCEL_USER,
+    LAST,
     ORDER_ACK,
     ORDER_AMENDED,
     ORDER_CANCELED,
     ORDER_REJECT,
+    ORDER_TRAILED,
+    ORDER_TRIGGERED,
     REJECT_NOT_SENT,
     REJECT_RATE,
+    REJECT_UNSUPPORTED,
+    SELL,
+    SNAPSHOT,
 )
 from tests.support.gateway_desk import MS, Link, S, command, lots, stop, ticks
+from tests.support.venue_desk import trade
 
 
-def linked(**options: object) -> Link:
-    link = Link(**options)  # type: ignore[arg-type]
+def linked(*market: np.ndarray, **options: object) -> Link:
+    link = Link(*market, **options)  # type: ignore[arg-type]
     link.connect()
     return link
 
@@ -222,3 +229,112 @@ def test_a_command_that_no_venue_could_take_ends_it_before_anything_is_sent(
     link.go(0.02)
     assert link.open_at_venue() == []
     assert link.session.n_pending == 0
+
+
+# ---- trailing stops ----
+
+
+def trailing(id: int, distance: str, qty: str = "0.01") -> np.void:
+    return command(
+        c.ADD, id, side=SELL, type=c.TRAILING_STOP, price=ticks(distance),
+        trigger=ticks("49500.0"), qty=lots(qty), role=c.ROLE_PROTECTION,
+    )  # fmt: skip
+
+
+def further(id: int, distance: str = "", qty: str = "0.01") -> np.void:
+    return command(
+        c.AMEND, id, side=SELL, type=c.TRAILING_STOP, role=c.ROLE_PROTECTION, qty=lots(qty),
+        price=ticks(distance) if distance else 0, trigger=ticks("49700.0") if distance else 0,
+    )  # fmt: skip
+
+
+def test_a_trailing_stop_is_written_as_the_documentation_has_it() -> None:
+    """Kraken's own example, with a distance in quote currency in place of percent."""
+    link = linked()
+    link.carry(trailing(7, "500.0"))
+    link.carry(further(7, "300.0"))
+    add, amend = (each["params"] for each in link.written)
+    assert (add["order_type"], add["side"], add["symbol"]) == ("trailing-stop", "sell", "BTC/USD")
+    assert add["triggers"] == {"reference": "last", "price": "500.0", "price_type": "quote"}
+    assert "limit_price" not in add
+    assert (amend["trigger_price"], amend["trigger_price_type"]) == ("300.0", "quote")
+    assert amend["order_qty"] == "0.01000000"
+    assert "limit_price" not in amend
+
+
+def test_a_trailing_stop_is_placed_grown_followed_tightened_and_fired() -> None:
+    link = linked(
+        trade(1, 1, "50000.0", "0.01", 101),
+        trade(3, 1, "50400.0", "0.01", 102),
+        trade(5, -1, "50200.0", "0.01", 103),
+        trade(7, -1, "50099.0", "0.01", 104),
+    )
+    link.go(2)
+    link.carry(trailing(7, "500.0", "0.01"))
+    link.go(0.02)
+    assert link.rows(ORDER_ACK)[["price", "qty"]].tolist() == [(ticks("500.0"), lots("0.01"))]
+    where = [(ticks("49500.0"), ticks("500.0"))]
+    assert link.rows(ORDER_TRAILED)[["price", "aux"]].tolist()[-1:] == where
+    link.carry(further(7, qty="0.02"))
+    link.go(2)
+    [order] = link.account.open.values()
+    assert (order.qty, order.trigger, order.peak) == (
+        lots("0.02"), ticks("49900.0"), ticks("50400.0"),
+    )  # fmt: skip
+    where = [(ticks("49900.0"), ticks("500.0"))]
+    assert link.rows(ORDER_TRAILED)[["price", "aux"]].tolist()[-1:] == where
+    link.carry(further(7, "300.0", "0.02"))
+    link.go(0.02)
+    assert link.rows(ORDER_AMENDED)[["price", "qty"]].tolist()[-1] == (
+        ticks("300.0"), lots("0.02"),
+    )  # fmt: skip
+    where = [(ticks("50100.0"), ticks("300.0"))]
+    assert link.rows(ORDER_TRAILED)[["price", "aux"]].tolist()[-1:] == where
+    assert link.rows(ORDER_TRIGGERED).tolist() == []
+    link.go(5)
+    assert link.rows(ORDER_TRIGGERED)["price"].tolist() == [ticks("50099.0")]
+    assert link.open_at_venue() == []
+
+
+def test_a_trailing_stop_read_back_after_a_gap_says_its_distance_and_where_it_stands() -> None:
+    link = linked(
+        trade(1, 1, "50000.0", "0.01", 101),
+        trade(3, 1, "50400.0", "0.01", 102),
+    )
+    link.go(2)
+    link.carry(trailing(7, "500.0"))
+    link.go(0.02)
+    link.cut()
+    link.go(2)
+    before = len(link.rows(ORDER_TRAILED))
+    link.connect()
+    acks, moved = link.rows(ORDER_ACK), link.rows(ORDER_TRAILED)[before:]
+    assert acks[["price", "flags"]].tolist()[-1] == (ticks("500.0"), LAST | SNAPSHOT)
+    assert moved[["price", "aux", "flags"]].tolist() == [
+        (ticks("49900.0"), ticks("500.0"), LAST | SNAPSHOT)
+    ]
+    [order] = [each for each in link.session.account.open_orders() if each.id == 7]
+    assert (order.distance, order.trigger) == (ticks("500.0"), ticks("49900.0"))
+
+
+def test_what_a_venue_without_trailing_stops_answers() -> None:
+    link = linked(trade(1, 1, "50000.0", "0.01", 101), trailing_stops=False)
+    link.go(2)
+    link.carry(trailing(7, "500.0"))
+    link.go(0.02)
+    assert link.rows(ORDER_REJECT)[["id", "aux"]].tolist() == [(7, REJECT_UNSUPPORTED)]
+
+
+def test_what_a_venue_that_amends_no_distance_answers() -> None:
+    link = linked(trade(1, 1, "50000.0", "0.01", 101), trailing_amends=False)
+    link.go(2)
+    link.carry(trailing(7, "500.0"))
+    link.go(0.02)
+    link.carry(further(7, "300.0"))
+    link.go(0.02)
+    assert link.rows(AMEND_REJECT)[["id", "aux"]].tolist() == [(7, REJECT_UNSUPPORTED)]
+    [order] = link.account.open.values()
+    assert order.trailing == ticks("500.0")
+    link.carry(further(7, qty="0.02"))  # more lots it takes
+    link.go(0.02)
+    assert link.rows(ORDER_AMENDED)[["price", "qty"]].tolist() == [(ticks("500.0"), lots("0.02"))]

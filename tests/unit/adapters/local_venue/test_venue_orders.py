@@ -558,6 +558,36 @@ def test_a_trailing_stop_fires_at_its_distance() -> None:
     assert ["status", "status", "trade", "filled"] == kinds(desk.reports(desk.take()))
 
 
+def test_the_distance_of_a_trailing_stop_can_be_amended_and_its_peak_stays() -> None:
+    desk = following(trade(1, 1, "52000.0", "0.01", 101), trade(3, 1, "51600.0", "0.01", 102))
+    placed = desk.result("add_order", order_type="trailing-stop", side="sell", symbol="BTC/USD",
+                         order_qty=0.1, triggers={"price": 500.0, "price_type": "quote"})  # fmt: skip
+    desk.go(2)
+    desk.take()
+    frames = desk.request("amend_order", order_id=placed["order_id"], order_qty=0.1,
+                          trigger_price=300.0, trigger_price_type="quote")  # fmt: skip
+    [amended] = desk.reports(frames)
+    assert ("300.0", "51700.0", "52000.0") == tuple(
+        amended["triggers"][name] for name in ("price", "actual_price", "peak_price")
+    )
+    desk.go(3)
+    assert ["status", "trade", "filled"] == kinds(desk.reports(desk.take()))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"trigger_price_type": "pct"}, {"trigger_price_type": "static"}, {"trigger_price": 0.05}],
+)
+def test_a_distance_that_cannot_be_is_refused(wrong: dict[str, Any]) -> None:
+    desk = following(trade(1, 1, "52000.0", "0.01", 101))
+    placed = desk.result("add_order", order_type="trailing-stop", side="sell", symbol="BTC/USD",
+                         order_qty=0.1, triggers={"price": 500.0, "price_type": "quote"})  # fmt: skip
+    asked = {"trigger_price": 300.0, "trigger_price_type": "quote"} | wrong
+    assert "EGeneral:Invalid arguments:trigger price" == desk.error(
+        "amend_order", order_id=placed["order_id"], order_qty=0.1, **asked
+    )
+
+
 def test_an_iceberg_shows_slice_after_slice() -> None:
     desk = following(*[trade(i, -1, "49990.0", "1", 100 + i) for i in range(1, 5)])
     frames = desk.request(
