@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import gc
 import random
+import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -71,7 +72,7 @@ from engine.reports.manifest import MANIFEST_NAME
 from engine.reports.summary import RunSummary
 from engine.session.loop import Gateway, Later, Session, ShadowGateway, event
 from engine.session.paper import PaperGateway
-from engine.session.state import core_arrays, restore_core, save_state
+from engine.session.state import copied, core_arrays, restore_core, save_state
 from engine.session.verify import Followed
 
 LISTED_WITHIN_NS: Final = 60 * SECOND
@@ -81,6 +82,10 @@ STOP_PATIENCE_S: Final = 5.0  # for a line to end
 QUIET_PATIENCE_S: Final = 15.0  # for entries to be withdrawn, and positions to have their stop
 SECOND_S: Final = 1.0
 SNAPSHOTS_KEPT: Final = 2
+# Of a burst, the first frames need not wait for the last, nor an order whose sync is back for all of them.
+TURN_FRAMES: Final = 32
+# A thread that computes lets the loop have its turn after so long; Python's own 5 ms are a stall.
+SWITCH_S: Final = 0.0005
 
 Talk = Callable[[str], None]
 Progress = Callable[[dict[str, Any]], None]
@@ -289,6 +294,9 @@ class Running:
         self.later: Later | None = None
         self.first_ts = 0
         self._snapshot_ts = plan.clock.now()
+        # Where snapshots are copied to; made now, since memory that is new costs more than the copy.
+        self._copy = copied(self._arrays(), {})
+        self._copy_free = True
 
     # --- life ---
 
@@ -334,7 +342,7 @@ class Running:
         if self.writer.failure is not None:
             raise self.writer.failure
         every = int(self.plan.profile.live.snapshot_every)
-        if now - self._snapshot_ts >= every:
+        if now - self._snapshot_ts >= every and self._copy_free:
             self._snapshot_ts = now
             self.snapshot()
         self.attending.second(self, now)
@@ -345,7 +353,8 @@ class Running:
         Not before the log has what it knows: a log that ends before a snapshot is none to go on from.
         """
         header = header_of(self.folder, self.started, self.log.seq_last, self.built.core)
-        arrays = {name: each.copy() for name, each in self._arrays().items()}
+        arrays = self._copy = copied(self._arrays(), self._copy)
+        self._copy_free = False
         path = self.folder / STATE / f"{header.seq:015d}.state"
 
         def write() -> None:
@@ -353,6 +362,7 @@ class Running:
             old = sorted((self.folder / STATE).glob("0*.state"))[:-SNAPSHOTS_KEPT]
             for each in old:
                 each.unlink(missing_ok=True)
+            self._copy_free = True
 
         self.log.begin_sync(lambda: self.writer.call(write) if self.log.ok else None)
 
@@ -487,7 +497,7 @@ class _Loop:
         self.hub: Hub | AttachHub
         if plan.attach is None:
             self.capture = self._capture()
-            self.hub = Hub(self.capture, _Feed(self), plan.hosts, plan.clock)
+            self.hub = Hub(self.capture, _Feed(self), plan.hosts, plan.clock, TURN_FRAMES)
         else:
             symbols = tuple(plan.profile.live.symbols)
             self.hub = AttachHub(
@@ -769,10 +779,13 @@ def run_session(
             await made.run(ended, for_s)
 
     failure: BaseException | None = None
+    switch_s = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_S)
     try:
         _run(main())
     except BaseException as error:
         failure = error
+    sys.setswitchinterval(switch_s)
     gc.unfreeze()
     running = loop[0].running if loop else None
     failure = failure or (loop[0].failure if loop else None)

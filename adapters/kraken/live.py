@@ -67,8 +67,16 @@ class Hub:
     same inbox, so that one order by stamp holds for all of it.
     """
 
-    def __init__(self, capture: Capture, keeper: Room, hosts: Hosts, clock: Clock) -> None:
+    def __init__(
+        self,
+        capture: Capture,
+        keeper: Room,
+        hosts: Hosts,
+        clock: Clock,
+        turn_frames: int = TURN_FRAMES,
+    ) -> None:
         self.capture, self.keeper, self.hosts = capture, keeper, hosts
+        self._turn_frames = turn_frames
         self._clock, self._last = clock, capture.lineage.ts_last
         self._inbox: deque[Item] = deque()
         self._bytes = 0
@@ -213,7 +221,7 @@ class Hub:
 
     def _turn(self) -> None:
         """Some of what waits, in order; then what follows from it."""
-        for _ in range(min(TURN_FRAMES, len(self._inbox))):
+        for _ in range(min(self._turn_frames, len(self._inbox))):
             ts, what, conn, data = self._inbox.popleft()
             if what == "frame":
                 assert isinstance(data, bytes)

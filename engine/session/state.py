@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import zipfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +25,7 @@ from engine.flow.files import LOCAL_FILES, Files
 STATE_VERSION: Final = 1
 KEPT: Final = ("glob", "symbols", "orders")  # of a core; params come from the configuration
 _MAGIC: Final = b"kapitaalbot.state\n"
+PIECE: Final = 1 << 18  # bytes that one call moves while no other thread of Python's runs
 
 
 @dataclass(frozen=True)
@@ -75,9 +77,7 @@ def save_state(
     path: Path, header: StateHeader, arrays: dict[str, np.ndarray], files: Files = LOCAL_FILES
 ) -> None:
     """Write a state; after the return it survives a power cut. Raises StorageError."""
-    packed = io.BytesIO()
-    np.savez(packed, **arrays)  # type: ignore[arg-type]
-    data = packed.getbuffer()
+    data = _packed(arrays).getbuffer()
     facts = asdict(header) | {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
     temporary = path.with_name(f".{path.name}.tmp")
     try:
@@ -96,6 +96,41 @@ def save_state(
             f"the state {path} cannot be written: {error.strerror or error}.",
             "Free space; the log alone is enough to rebuild it.",
         ) from error
+
+
+def _packed(arrays: dict[str, np.ndarray]) -> io.BytesIO:
+    """The arrays as numpy.savez stores them, in small pieces: a loop beside this thread goes on."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                whole = np.ascontiguousarray(array)
+                fields = np.lib.format.header_data_from_array_1_0(whole)
+                np.lib.format.write_array_header_2_0(file, fields)
+                rest = _bytes_of(whole).data
+                for at in range(0, len(rest), PIECE):
+                    file.write(rest[at : at + PIECE])
+    return packed
+
+
+def copied(arrays: dict[str, np.ndarray], into: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """A copy of `arrays`, in the memory of an earlier one (`into`) where it fits.
+
+    As plain bytes in pages that are there already: a twentieth of the time that numpy takes for
+    records in new memory.
+    """
+    found = {}
+    for name, array in arrays.items():
+        target = into.get(name)
+        if target is None or target.dtype != array.dtype or target.shape != array.shape:
+            target = np.empty(array.shape, array.dtype)
+        np.copyto(_bytes_of(target), _bytes_of(np.ascontiguousarray(array)))
+        found[name] = target
+    return found
+
+
+def _bytes_of(array: np.ndarray) -> np.ndarray:
+    return array.reshape(-1).view(np.uint8)
 
 
 def load_state(path: Path) -> tuple[StateHeader, dict[str, np.ndarray]]:
