@@ -20,6 +20,7 @@ from engine.config import make_profile, merge_layers, parse_duration
 from engine.errors import DataError, KapitaalbotError
 from engine.reports.frames import Run, need
 from engine.reports.pairs import family_frame, ordered, pair_frame, with_market
+from engine.reports.suitability import with_suitability
 from engine.research.pairmarket import MarketSampler, observer
 
 if TYPE_CHECKING:
@@ -85,30 +86,32 @@ def capture_pairs(
     start: str | None = None,
     end: str | None = None,
     every: str = EVERY,
-    by_day: bool = False,
+    by: str | None = None,
     quote: str | None = None,
     progress: Progress | None = None,
 ) -> PairReport:
-    """One row per pair of a capture, or of the part of it that was asked for; by day with `by_day`.
+    """One row per pair of a capture, or of the part of it that was asked for; by "day" or "hour".
 
     start, end : ISO times, UTC; quote : quote currency, by default that of the first pair
     raises ConfigError, DataError
     """
-    wanted = {"path": store, "id": capture_id, "symbols": list(symbols), "start": start, "end": end}
+    wanted = {"path": store, "id": capture_id, "symbols": list(symbols), "end": end}
     capture = {name: value for name, value in wanted.items() if value}
     given = merge_layers({"capture": capture, "run": {"quote": quote or "USD"}}, observer(every))
     if quote is None:
         given["run"]["quote"] = _first_quote(store, capture_id)
-    profile = make_profile(given, "the question")
+    asked = make_profile(merge_layers(given, {"capture": {"start": start}} if start else {}))
+    # Read from its beginning: a stretch in the middle has no book of its own to begin with.
+    profile = make_profile(given)
     prepared = prepare(profile)
-    if not prepared.capture.n_events:
+    sampler = _sampled(prepared, every, progress, asked.capture.start or 0)
+    if not sampler.ts_last:
         raise DataError(
             f"{store} holds no events for these pairs and times.",
             "`kapitaalbot data ls` shows what it holds.",
         )
-    sampler = _sampled(prepared, every, progress)
-    rows = sampler.rows(profile.capture.start, profile.capture.end, by_day)
-    frame = ordered(_polars().DataFrame(rows, infer_schema_length=None))
+    rows = sampler.rows(asked.capture.start, asked.capture.end, by)
+    frame = ordered(with_suitability(_polars().DataFrame(rows, infer_schema_length=None)))
     name = prepared.capture.identity().get("id", store)
     return PairReport(frame, f"capture {name}", profile.run.quote)
 
@@ -124,8 +127,10 @@ def _polars() -> Any:
     return need("polars", "analysis")
 
 
-def _sampled(prepared: Prepared, every: str, progress: Progress | None) -> MarketSampler:
-    sampler = MarketSampler(prepared.instruments, parse_duration(every))
+def _sampled(
+    prepared: Prepared, every: str, progress: Progress | None, start: int = 0
+) -> MarketSampler:
+    sampler = MarketSampler(prepared.instruments, parse_duration(every), start)
     n_events = prepared.capture.n_events
     sampler.watch(
         prepared.world(),

@@ -113,6 +113,10 @@ def _print(path: Path, facts: dict[str, Any]) -> None:
     ]
     always = [name for name, count in quality["missing"].items() if count == n]
     sometimes = {name: count for name, count in quality["missing"].items() if count < n}
+    outside = ", ".join(f"{name} ({count:,})" for name, count in quality["outside"].items())
+    rows.append(
+        ("out of range", outside or "nothing: every number is within the range of its unit")
+    )
     whole = n - quality["incomplete"]
     rows.append(("whole", f"{whole:,} rows have every column"))
     if always:

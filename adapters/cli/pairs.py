@@ -57,6 +57,8 @@ _PARTS: Final[tuple[tuple[str, tuple[tuple[str, str, int], ...]], ...]] = (
             ("vol_hour_bps", "vol bps/√h", 1),
             ("updates_per_s", "updates/s", 2),
             ("score", "score", 3),
+            ("suitability", "suitability", 0),
+            ("class", "class", 0),
         ),
     ),
     (
@@ -147,6 +149,7 @@ def capture_pairs_(
         str | None, typer.Option("--to", help="Up to before this time, UTC.", show_default=False)
     ] = None,
     by_day: Annotated[bool, typer.Option("--by-day", help="One line per day and pair.")] = False,
+    by_hour: Annotated[bool, typer.Option("--by-hour", help="One line per hour and pair.")] = False,
     quote: Annotated[
         str | None,
         typer.Option(help="Quote currency.", show_default="that of the first pair"),
@@ -174,7 +177,7 @@ def capture_pairs_(
             start=start,
             end=end,
             every=every,
-            by_day=by_day,
+            by="hour" if by_hour else "day" if by_day else None,
             quote=quote,
             progress=shown.update,
         )
@@ -291,7 +294,7 @@ def _print(frame: pl.DataFrame, report: PairReport) -> None:
 
     kept = frame.filter(pl.col("excluded").is_null())
     rows = kept.to_dicts()
-    heads = [name for name in ("rank", "day", "symbol") if name in frame.columns]
+    heads = [name for name in ("rank", "day", "hour", "symbol") if name in frame.columns]
     write(f"{report.of}, amounts in {report.quote}")
     for title, columns in _PARTS:
         known = [each for each in columns if any(row[each[0]] is not None for row in rows)]
@@ -332,6 +335,8 @@ def _cell(row: dict[str, Any], name: str, label: str, digits: int) -> str:
     value = row[name]
     if value is None:
         return ""
+    if isinstance(value, str):
+        return value
     text = f"{value:,.{digits}f}"
     if name == "hours" and row["partial"]:
         text += f" ({100 * row['coverage']:.0f} %)"

@@ -24,6 +24,7 @@ from engine.core.records import (
 from engine.errors import ConfigError
 from engine.instruments import InstrumentTable
 from engine.reports.nearest import Tables, nearest_miss
+from engine.reports.suitability import with_suitability
 from engine.units import MONEY_PER_UNIT
 
 if TYPE_CHECKING:
@@ -54,6 +55,14 @@ COLUMNS: Final[dict[str, tuple[str, str]]] = {
     "lean_bps": ("bps", "mean distance of the microprice from the mid"),
     "refill_1s": ("0..1", "share of an emptied level that is back after 1 s"),
     "score": ("0..1", "mean of `edge_score`: tight spread, lean, density near the touch, refill"),
+    "tick_bps": ("bps", "one tick relative to the mid"),
+    "suitability": ("0..100", "the four that follow, summed: for ranking, not for sizing"),
+    "suit_spread": ("0..30", "points for a tight spread"),
+    "suit_depth": ("0..25", "points for depth within 10 bps"),
+    "suit_trades": ("0..20", "points for trades per hour"),
+    "suit_move": ("0..25", "points for volatility of an hour beside the spread"),
+    "class": ("", "stable, wide tick, thin, liquid or major"),
+    "class_reason": ("", "the number that decided it"),
     "evaluations": ("", "times it was judged"),
     "ready": ("0..1", "share of them in which no reason stopped the pair as a whole"),
     "candidates": ("", "routes considered"),
@@ -74,7 +83,7 @@ COLUMNS: Final[dict[str, tuple[str, str]]] = {
 }
 MARKET_COLUMNS: Final = (
     *("trades", "turnover", "depth_5", "depth_10", "depth_25", "updates_per_s", "lean_bps"),
-    *("refill_1s", "score"),
+    *("refill_1s", "score", "tick_bps"),
 )
 
 
@@ -217,10 +226,10 @@ def ordered(frame: pl.DataFrame) -> pl.DataFrame:
     import polars as pl
 
     missing = [name for name in COLUMNS if name not in frame.columns]
-    text = ("excluded", "blocker", "nearest", "symbol")
+    text = ("excluded", "blocker", "nearest", "symbol", "class", "class_reason")
     return frame.with_columns(
         pl.lit(None, pl.String if name in text else pl.Float64).alias(name) for name in missing
-    ).select(*(name for name in ("day",) if name in frame.columns), *COLUMNS)
+    ).select(*(name for name in ("day", "hour") if name in frame.columns), *COLUMNS)
 
 
 def _quotes(decisions: pl.LazyFrame, interval_s: float, expected: int) -> pl.LazyFrame:
@@ -341,9 +350,10 @@ def with_market(frame: pl.DataFrame, market: pl.DataFrame) -> pl.DataFrame:
 
     known = [name for name in MARKET_COLUMNS if name in market.columns]
     joined = frame.join(market.select("symbol", *known), on="symbol", how="left", suffix="_market")
-    return joined.with_columns(
+    joined = joined.with_columns(
         pl.coalesce(pl.col(f"{name}_market"), pl.col(name)).alias(name) for name in known
-    ).select(frame.columns)
+    )
+    return ordered(with_suitability(joined.select(frame.columns)))
 
 
 # --- filters and ranking -----------------------------------------------------------------------
@@ -396,7 +406,7 @@ def _bare(value: float | str) -> str:
 
 
 _CONDITION: Final = re.compile(r"\s*(\w+)\s*(<=|>=|!=|<|>|==?)\s*(.+?)\s*")
-_TEXTS: Final = frozenset({"symbol", "blocker", "nearest", "excluded"})
+_TEXTS: Final = frozenset({"symbol", "blocker", "nearest", "excluded", "class", "class_reason"})
 
 
 def read_threshold(text: str) -> Threshold:

@@ -2,7 +2,7 @@
 
 A core that trades nothing walks over the events and its feature vectors are sampled at a cadence: spread, depth,
 volatility and the rest are the core's own features, from minutes of data or from days. Trades and turnover are
-counted from the events themselves, exactly. One row per pair, or per pair and day. Left out: which data
+counted from the events themselves, exactly. One row per pair, or per pair and day or hour. Left out: which data
 (adapters/pairs.py), what a run did there (engine/reports/pairs.py).
 """
 
@@ -22,6 +22,8 @@ from engine.instruments import InstrumentTable
 from engine.research.snapshots import Plan, Snapshots, Watching
 
 DAY: Final = 86_400_000_000_000
+HOUR: Final = 3_600_000_000_000
+PERIODS: Final = {"day": DAY, "hour": HOUR}
 MINUTE: Final = 60_000_000_000
 HOUR_S: Final = 3600.0
 PARTIAL_BELOW: Final = 0.99
@@ -29,7 +31,7 @@ PARTIAL_BELOW: Final = 0.99
 # What is kept of each sample.
 _KEPT: Final = (
     *("mid", "spread_bps", "microprice_bps", "update_rate", "refill_1s_bid", "refill_1s_ask"),
-    "edge_score",
+    *("edge_score", "tick_bps"),
     *(f"depth_{side}_{bps}" for bps in (5, 10, 25) for side in ("bid", "ask")),
 )
 _PLACES: Final = np.array([FEATURE_INDEX[name] for name in _KEPT])
@@ -37,7 +39,7 @@ _AT: Final = {name: i for i, name in enumerate(_KEPT)}
 
 
 class Traded(NamedTuple):
-    """Trades of one pair on one day: how many, sum of ticks x lots."""
+    """Trades of one pair in one hour: how many, sum of ticks x lots."""
 
     n: int
     value: int
@@ -55,13 +57,14 @@ def observer(every: str) -> dict[str, Any]:
 
 
 class MarketSampler:
-    """Samples and trades of every pair, day by day.
+    """Samples and trades of every pair.
 
     every_ns : cadence of the samples, the evaluation interval of the core that looks
+    start : ns; what comes before it only brings books and windows up to then, and does not count
     """
 
-    def __init__(self, instruments: InstrumentTable, every_ns: int) -> None:
-        self._instruments, self._every_ns = instruments, every_ns
+    def __init__(self, instruments: InstrumentTable, every_ns: int, start: int = 0) -> None:
+        self._instruments, self._every_ns, self._start = instruments, every_ns, start
         self._samples: list[np.ndarray] = []
         self._stamps: list[np.ndarray] = []
         self._syms: list[np.ndarray] = []
@@ -71,6 +74,7 @@ class MarketSampler:
 
     def take(self, rows: np.ndarray) -> None:
         """VECTOR_ROW[n] of the snapshots."""
+        rows = rows[rows["ts"] >= self._start]
         self._samples.append(rows["values"][:, _PLACES])
         self._stamps.append(rows["ts"].copy())
         self._syms.append(rows["sym"].copy())
@@ -79,21 +83,22 @@ class MarketSampler:
         """The batches, their trades counted on the way; a subscription's history does not count."""
         for batch in batches:
             yield batch
+            batch = batch[batch["ts"] >= self._start] if self._start else batch
             if not len(batch):
                 continue
             self.ts_first = self.ts_first or int(batch["ts"][0])
             self.ts_last = int(batch["ts"][-1])
             rows = batch[(batch["kind"] == TRADE) & (batch["flags"] & SNAPSHOT == 0)]
-            days = rows["ts"] // DAY
-            for day, sym in {*zip(days.tolist(), rows["sym"].tolist(), strict=True)}:
-                mine = rows[(days == day) & (rows["sym"] == sym)]
+            hours = rows["ts"] // HOUR
+            for hour, sym in {*zip(hours.tolist(), rows["sym"].tolist(), strict=True)}:
+                mine = rows[(hours == hour) & (rows["sym"] == sym)]
                 # Python's integers: a day of ticks x lots does not fit 64 bits.
                 value = sum(
                     price * qty
                     for price, qty in zip(mine["price"].tolist(), mine["qty"].tolist(), strict=True)
                 )
-                before = self._traded.get((day, sym), Traded(0, 0))
-                self._traded[day, sym] = Traded(before.n + len(mine), before.value + value)
+                before = self._traded.get((hour, sym), Traded(0, 0))
+                self._traded[hour, sym] = Traded(before.n + len(mine), before.value + value)
 
     def watch(
         self,
@@ -108,39 +113,51 @@ class MarketSampler:
         snapshots.finish()
 
     def rows(
-        self, start: int | None = None, end: int | None = None, by_day: bool = False
+        self, start: int | None = None, end: int | None = None, by: str | None = None
     ) -> list[dict[str, Any]]:
-        """One row per pair, or per day and pair.
+        """One row per pair, or per "day" or "hour" and pair.
 
         start, end : ns, the time that was asked for; by default from the first event to the last. Coverage is
-        the quoted part of it, or of the 24 hours of each day
+        the quoted part of it, or of each whole day or hour
         """
         stamps = np.concatenate(self._stamps) if self._stamps else np.zeros(0, np.int64)
         syms = np.concatenate(self._syms) if self._syms else np.zeros(0, np.int64)
         samples = np.concatenate(self._samples) if self._samples else np.zeros((0, len(_KEPT)))
         first = self.ts_first if start is None else start
         last = self.ts_last if end is None else end
-        days: list[int | None] = [None]
-        if by_day:
-            days = list(range(first // DAY, (max(last, first + 1) - 1) // DAY + 1))
+        if by is None:
+            return self._rows(stamps, syms, samples, {}, (last - first) / 1e9, None, 0)
+        length = PERIODS[by]
         found = []
-        for day in days:
-            span_s = (last - first if day is None else DAY) / 1e9
-            in_day = np.ones(len(stamps), np.bool_) if day is None else stamps // DAY == day
-            for sym, symbol in enumerate(self._instruments.symbols):
-                mine = in_day & (syms == sym)
-                row = self._row(samples[mine], stamps[mine], span_s)
-                traded = [
-                    each
-                    for (on, of), each in self._traded.items()
-                    if of == sym and (day is None or on == day)
-                ]
-                row |= self._turnover(symbol, traded)
-                head = {"symbol": symbol}
-                if day is not None:
-                    date = datetime.fromtimestamp(day * 86_400, UTC).date().isoformat()
-                    head = {"day": date, "symbol": symbol}
-                found.append(head | row)
+        for number in range(first // length, (max(last, first + 1) - 1) // length + 1):
+            moment = datetime.fromtimestamp(number * length // 1_000_000_000, UTC)
+            head = {by: moment.date().isoformat() if by == "day" else f"{moment:%Y-%m-%dT%H:00}"}
+            inside = stamps // length == number
+            found += self._rows(
+                stamps[inside], syms[inside], samples[inside], head, length / 1e9, length, number
+            )
+        return found
+
+    def _rows(
+        self,
+        stamps: np.ndarray,
+        syms: np.ndarray,
+        samples: np.ndarray,
+        head: dict[str, Any],
+        span_s: float,
+        length: int | None,
+        number: int,
+    ) -> list[dict[str, Any]]:
+        found = []
+        for sym, symbol in enumerate(self._instruments.symbols):
+            mine = syms == sym
+            traded = [
+                each
+                for (hour, of), each in self._traded.items()
+                if of == sym and (length is None or hour * HOUR // length == number)
+            ]
+            row = self._row(samples[mine], stamps[mine], span_s)
+            found.append(head | {"symbol": symbol} | row | self._turnover(symbol, traded))
         return found
 
     def _row(self, samples: np.ndarray, stamps: np.ndarray, span_s: float) -> dict[str, Any]:
@@ -170,6 +187,7 @@ class MarketSampler:
             "updates_per_s": _mean(samples[:, _AT["update_rate"]]),
             "lean_bps": _mean(np.abs(samples[:, _AT["microprice_bps"]])),
             "refill_1s": _mean(refill),
+            "tick_bps": _mean(samples[:, _AT["tick_bps"]]),
             "score": _mean(samples[:, _AT["edge_score"]]),
         }
 

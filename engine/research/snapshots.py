@@ -54,7 +54,22 @@ VECTOR_ROW: Final = np.dtype(
 # Set anew for each thesis that is asked: no part of what a symbol is.
 _HORIZON: Final = FEATURE_INDEX["horizon"]
 _INVENTORY: Final = FEATURE_INDEX["inventory"]
-MARKET_COLUMNS: Final = tuple(i for i in range(N_FEATURES) if i != _HORIZON)
+
+# What a unit says of its numbers; where a unit is not named here any number may be.
+_RANGES: Final = {
+    "0..1": (0.0, 1.0),
+    "-1..1": (-1.0, 1.0),
+    "ticks": (0.0, np.inf),
+    "lots": (0.0, np.inf),
+    "quote": (0.0, np.inf),
+    "s": (0.0, np.inf),
+    "1/s": (0.0, np.inf),
+    "lots/s": (0.0, np.inf),
+    "orders": (0.0, np.inf),
+    "levels": (0.0, np.inf),
+}
+_LOWEST: Final = np.array([_RANGES.get(each.unit, (-np.inf, 0))[0] for each in FEATURES])
+_HIGHEST: Final = np.array([_RANGES.get(each.unit, (0, np.inf))[1] for each in FEATURES])
 
 
 def content_hash(values: np.ndarray, version: int = FEATURE_VERSION) -> str:
@@ -115,11 +130,13 @@ class Quality:
     late: int = 0  # evaluations that the core had left before it could be read
     incomplete: int = 0  # rows with a NaN among the columns
     missing: np.ndarray = field(default_factory=lambda: np.zeros(N_FEATURES, np.int64))
+    outside: np.ndarray = field(default_factory=lambda: np.zeros(N_FEATURES, np.int64))
     ts_first: int = 0
     ts_last: int = 0
 
     def facts(self) -> dict[str, Any]:
-        """As plain data; `missing` names each column that was NaN, and in how many rows."""
+        """As plain data; `missing` names each column that was NaN, and in how many rows, `outside` each that
+        left the range of its unit."""
         return {
             "rows": self.n_rows,
             "taken": {name: self.taken[name] for name in WHY_NAMES.values()},
@@ -129,6 +146,7 @@ class Quality:
             "late": self.late,
             "incomplete": self.incomplete,
             "missing": {FEATURES[i].name: int(n) for i, n in enumerate(self.missing) if n},
+            "outside": {FEATURES[i].name: int(n) for i, n in enumerate(self.outside) if n},
             "ts_first": self.ts_first,
             "ts_last": self.ts_last,
         }
@@ -280,6 +298,8 @@ class Snapshots:
         gone[:, _HORIZON] = False
         found.missing += gone.sum(axis=0)
         found.incomplete += int(gone.any(axis=1).sum())
+        outside = (rows["values"] < _LOWEST) | (rows["values"] > _HIGHEST)  # never of a NaN
+        found.outside += outside.sum(axis=0)
         found.ts_first = found.ts_first or int(rows["ts"][0])
         found.ts_last = int(rows["ts"][-1])
         self._sink(rows)

@@ -104,13 +104,30 @@ def test_spread_and_depth_are_those_of_a_book_of_dictionaries(market, symbol):
 
 
 def test_a_day_that_is_there_in_part_says_how_much(tmp_path):
-    report = capture_pairs(SAMPLE, end=UNTIL, by_day=True, symbols=("ETH/USD",))
+    report = capture_pairs(SAMPLE, end=UNTIL, by="day", symbols=("ETH/USD",))
     (row,) = report.frame.to_dicts()
 
     assert row["day"] == "2026-01-01"
     assert row["hours"] == pytest.approx(0.2, abs=0.01)
     assert row["coverage"] == pytest.approx(0.2 / 24, abs=0.001)
     assert row["partial"] is True
+
+
+def test_hours_come_to_the_whole(market):
+    by_hour = capture_pairs(
+        SAMPLE, start="2026-01-01T00:50:00", end="2026-01-01T01:20:00", by="hour"
+    ).frame
+    whole = capture_pairs(SAMPLE, start="2026-01-01T00:50:00", end="2026-01-01T01:20:00").frame
+
+    assert sorted(set(by_hour["hour"])) == ["2026-01-01T00:00", "2026-01-01T01:00"]
+    summed = by_hour.group_by("symbol").agg(pl.col("trades", "turnover", "hours").sum())
+    both = summed.join(whole, on="symbol")
+    assert both["trades"].to_list() == both["trades_right"].to_list()
+    assert both["turnover"].to_list() == pytest.approx(both["turnover_right"].to_list())
+    assert both["hours"].to_list() == pytest.approx(both["hours_right"].to_list())
+    ratio = by_hour.filter(pl.col("hour") == "2026-01-01T00:00")["coverage"]
+    # Ten minutes of the hour, quoted from the first: the book is the one that was built up before.
+    assert ratio.to_list() == pytest.approx([10 / 60] * 3, abs=0.003)
 
 
 def test_a_stretch_without_events_is_refused():

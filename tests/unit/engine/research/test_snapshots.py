@@ -266,6 +266,31 @@ def test_a_thinned_cadence_keeps_even_strokes_over_the_whole_hour(market):
     assert quality.hours_thinned == 1
 
 
+def test_a_number_outside_the_range_of_its_unit_is_counted(market):
+    world = make_world(market[0], NEAR)
+    kept = Kept(world.core, Plan(every_ns=S))
+    rows = np.zeros(1, world.core.rings["evaluations"].dtype.base)
+    rows["ts"], rows["generation"] = S, 1
+    symbol = world.core.symbols[0]
+    symbol["features"][:] = np.nan
+    symbol["features"][FEATURE_INDEX["imbalance_5"]] = -1.5  # -1..1
+    symbol["features"][FEATURE_INDEX["vol_percentile"]] = 0.5  # 0..1
+    symbol["features"][FEATURE_INDEX["book_age"]] = -1.0  # s
+    symbol["features"][FEATURE_INDEX["queue_wait_bid"]] = np.inf  # s: nobody trades there
+    symbol["features"][FEATURE_INDEX["return_bps_1m"]] = -900.0  # bps may be anything
+    kept.snapshots.look(rows, kept_decisions(world), np.zeros(0))
+
+    assert kept.snapshots.finish().facts()["outside"] == {"imbalance_5": 1, "book_age": 1}
+
+
+def kept_decisions(world):
+    return np.zeros(0, world.core.rings["decisions"].dtype.base)
+
+
+def test_no_feature_of_a_generated_market_is_out_of_range(taken):
+    assert taken[1].facts()["outside"] == {}
+
+
 def test_the_hash_is_the_sha256_of_version_and_values():
     values = np.arange(N_FEATURES, dtype=np.float64)
     values[3] = np.nan
