@@ -393,24 +393,20 @@ def _take_snapshot(folder: Path, built: Built, seq_last: int) -> int:
 
     seq_last : where the log ends: a state that is further on belongs to what was lost
     """
-    names = sorted((folder / STATE).glob("*.state"), reverse=True)
-    best: tuple[int, dict[str, np.ndarray]] | None = None
-    for path in names:
+    # The one of its end, then the newest: a name is the place in the log.
+    for path in sorted((folder / STATE).glob("*.state"), reverse=True):
         if path.name == OPENING:
             continue
         try:
             header, arrays = load_state(path)
         except DataError:
             continue  # a damaged snapshot costs time, nothing else
-        fits = header.log_id == folder.name and header.seq <= seq_last
-        if fits and (best is None or header.seq > best[0]):
-            best = header.seq, arrays
-    if best is None:
-        return -1
-    restore_core(built.core, best[1])
-    if built.paper is not None:
-        built.paper.restore(best[1])
-    return best[0]
+        if header.log_id == folder.name and header.seq <= seq_last:
+            restore_core(built.core, arrays)
+            if built.paper is not None:
+                built.paper.restore(arrays)
+            return header.seq
+    return -1
 
 
 def finish(folder: Path) -> dict[str, Any]:

@@ -5,7 +5,8 @@ to hftbacktest's own compiled quoting loop on its faster depth. Figures drift fr
 machine; the ratios are what to quote. Then: memory against the length of the capture, start-up, the
 cost of deciding (decisions.py; `... decisions` for that alone), the Brier score of the expected fills
 (fills.py; `... fills`), Kraken's frames (frames.py; `python -m tests.bench frames` for those alone) and a live
-session from frame to order (session.py; `... session [SECONDS] [RATE]`).
+session from frame to order (session.py; `... session [SECONDS] [RATE]`). By itself only: a restart with a long log
+(restart.py; `... restart [EVENTS] [ROUNDS]`).
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from tests.bench.decisions import decisions_table
 from tests.bench.fills import fills_table
 from tests.bench.frames import frames_table
 from tests.bench.peer import Setup, make_stream, run_hftbacktest, run_ours
+from tests.bench.restart import restart_table
 from tests.bench.session import session_table
 from tests.support.worlds import make_world
 
@@ -210,6 +212,9 @@ def main() -> None:
         return
     if sys.argv[1:2] == ["session"]:
         print(session_table(*map(float, sys.argv[2:4])))
+        return
+    if sys.argv[1:2] == ["restart"]:
+        print(restart_table(*map(int, sys.argv[2:4])))
         return
     if sys.argv[1:2] == ["fills"]:
         seconds, *seeds = [int(each) for each in sys.argv[2:]] or [3_600]

@@ -259,11 +259,11 @@ class Worlds:
         with self._world("history", None, None) as world:
             done = world.session(goal="history", mode="shadow", for_s=2000.0, profile=quiet)
             assert "stop_ts" in done, done
-            self._start = world.loop.now()
-            self._before = Path(done["folder"])
+            self.start = world.loop.now()
+            self.before = Path(done["folder"])
 
     def world(self, name: str) -> Any:
-        return self._world(name, self._start, self._before)
+        return self._world(name, self.start, self.before)
 
     @contextmanager
     def _world(self, name: str, start: int | None, before: Path | None) -> Iterator[World]:
