@@ -100,6 +100,8 @@ _GROUPS: Final[dict[str, tuple[tuple[str, str, str, str, str], ...]]] = {
          "If it is not yours either: delete the key at Kraken."),
         ("FILLS_BACKFILL", WARN, "Fills were read after a gap.",
          "They count, at the time of the venue.", _NOTHING),
+        ("REST_BEHIND", INFO, "REST tells of the account what the stream has left behind.",
+         "Nothing is taken back; it is asked again until both say the same.", _NOTHING),
         ("EXEC_GAP", WARN, "Reports of our orders are missing.",
          "Entries wait until orders and balances were read and compared.", _LOOK),
         ("SWITCH_FIRED", CRIT, "The venue's dead man's switch cancelled our orders.",

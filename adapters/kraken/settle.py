@@ -340,8 +340,12 @@ class Settle:
         for asset in account.assets:
             theirs, ours = assets.get(asset, Decimal(0)), account.amount(asset)
             if theirs != ours:
-                seen[asset] = f"the stream says {ours:f} {asset} and REST says {theirs:f}"
+                # While we trade it differs anew each time: only what stands still is strange.
+                key = f"{asset} {ours:f}"
+                seen[key] = f"the stream says {ours:f} {asset} and REST says {theirs:f}"
         # REST is late: a difference must outlive its delay.
+        if seen and not self._strange:
+            self._note("info", f"REST_BEHIND: {next(iter(seen.values()))}; it is given time")
         self._strange = {each: self._strange.get(each, now) for each in seen}
         for key, since in self._strange.items():
             if now - since >= self.patience.overlap:

@@ -497,7 +497,7 @@ class Account:
             elif kind == e.ORDER_FILL:
                 fill = int(row["price"]), int(row["qty"]), bool(int(row["flags"]) & e.MAKER)
             elif kind == e.ORDER_FEE and fill is not None:
-                self._filled(order, t, *fill, fee=int(row["qty"]))
+                self._filled_in_parts(order, t, *fill, fee=int(row["qty"]))
                 touched[order.txid] = order
             elif kind == e.ORDER_FILLED:
                 self._children.pop(order.child, None)
@@ -554,6 +554,15 @@ class Account:
             self.announce(order, t)
         order.status = "new"
         self._tell(t, "new", order)
+
+    def _filled_in_parts(
+        self, order: Order, t: int, price: int, qty: int, maker: bool, fee: int
+    ) -> None:
+        """One fill, or the same as several small ones."""
+        for left in range(min(self.market.fill_parts, qty), 0, -1):
+            lots, cut = qty // left, fee // left
+            self._filled(order, t, price, lots, maker, cut)
+            qty, fee = qty - lots, fee - cut
 
     def _filled(self, order: Order, t: int, price: int, qty: int, maker: bool, fee: int) -> None:
         pair = self.market.pairs[order.sym]

@@ -85,6 +85,7 @@ class Core:
         self.held = False  # the market stands still
         self._attempts: list[int] = []
         self._banned_until = 0
+        self.rest_lag_ns = int(self.options.rest_lag_ms * 1e6)
         self.clock_error = 0  # ns by which the venue's own stamps are wrong
         self._topics: dict[Topic, dict[int, None]] = {}
         self._variants: dict[tuple[str, int], list[int | str]] = {}

@@ -2,7 +2,8 @@
 
 Some faults strike frames as they pass: drop, delay, duplicate, reorder, truncate, garble, checksum.
 Others happen at a time: close, refuse, stall, expire_tokens, clock_step, system, pair_status,
-announce. Requests are struck on their way in: reject, hold. Times are market seconds since the venue
+announce, split. Requests are struck on their way in: reject, hold; and REST may tell what was so a
+while ago: rest_lag. Times are market seconds since the venue
 began, so that a script and a seed give the same faults at any speed. Everything done stands in
 `done`. Left out: sockets (server.py).
 """
@@ -13,6 +14,7 @@ import random
 import re
 import tomllib
 from collections.abc import Iterable
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 Kind = Literal[
     "drop", "delay", "duplicate", "reorder", "truncate", "garble", "checksum", "close", "abort",
     "refuse", "stall", "lose_reply", "html", "error", "expire_tokens", "clock_step", "system",
-    "pair_status", "announce", "reject", "hold", "cross",
+    "pair_status", "announce", "reject", "hold", "cross", "rest_lag", "split",
 ]  # fmt: skip
 ON_FRAMES: Final = frozenset(
     ("drop", "delay", "duplicate", "reorder", "truncate", "garble", "checksum")
@@ -41,6 +43,9 @@ _CHANNEL: Final = re.compile(r'"channel":"(\w+)"')
 _METHOD: Final = re.compile(r'"method":"(\w+)"')
 _SYMBOL: Final = re.compile(r'"symbol":"([^"]+)"')
 _CHECKSUM: Final = re.compile(r'"checksum":(\d+)')
+_ORDER: Final = re.compile(r'"order_id":"([^"]+)"')
+_LAST_QTY: Final = re.compile(r'"last_qty":([0-9.]+)')
+_CUM_QTY: Final = re.compile(r'"cum_qty":([0-9.]+)')
 _SEQUENCE: Final = re.compile(r'"sequence":(\d+)')
 HTML: Final = b"<html><head><title>520: unknown error</title></head><body>520</body></html>"
 
@@ -57,7 +62,9 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     renumber : of drop and reorder: later frames of the channel close the gap in `sequence`, as if
         the venue itself had never said it, or said it later
     until : of reorder: leave right after a frame that holds this text, in place of `behind`
-    ms : of delay; step of the clock, negative is back; behind : frames that overtake, of reorder
+    unsaid : of reorder: an end that overtakes a fill tells the order as canceled without it
+    ms : of delay; step of the clock, negative is back; how old what REST tells is, of rest_lag
+    behind : frames that overtake, of reorder; parts : into how many each fill is split
     code, reason : of close; to : new state, of system and pair_status; text : of error, reject
     acts : does a REST call that gets html or error act all the same
     """
@@ -76,6 +83,8 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     contains: str = ""
     renumber: bool = False
     until: str = ""
+    unsaid: bool = False
+    parts: int = 1
     ms: float = 0.0
     behind: int = 1
     code: int = 1001
@@ -155,6 +164,7 @@ class _Lane:
         # Frames to go first or a text to wait for, then this one.
         self.overtaken: list[tuple[int, str, Parcel]] = []
         self.numbers: dict[str, int] = {}  # channel: newest sequence, where frames are renumbered
+        self.unsaid: dict[str, Decimal] = {}  # order: filled so much, and nothing has told it
 
 
 class Faults:
@@ -179,7 +189,7 @@ class Faults:
     def _schedule(self, fault: Fault) -> None:
         assert self._core is not None
         at = self._start + int(fault.at * NS_PER_S)
-        if fault.timed and fault.kind not in ("refuse", "stall"):
+        if fault.timed and fault.kind not in ("refuse", "stall", "rest_lag"):
             self._core.later(at, lambda: self._happen(fault))
         elif fault.kind == "stall":  # wake up when it ends
             self._core.later(at + int(fault.lasts * NS_PER_S), lambda: None)
@@ -201,6 +211,8 @@ class Faults:
         self._struck.clear()
         for lane in self._lanes.values():
             lane.blocked_until = 0
+        if self._core is not None:
+            self._core.market.fill_parts = 1
 
     # ---- what happens at a time ----
 
@@ -218,6 +230,8 @@ class Faults:
             core.set_pair_status(fault.symbol, fault.to)
         elif fault.kind == "cross":
             core.cross(fault.symbol)
+        elif fault.kind == "split":
+            core.market.fill_parts = max(1, fault.parts)
         elif fault.kind == "announce":
             core.announce(_maintenance(core.now, fault))
         else:
@@ -238,6 +252,14 @@ class Faults:
                 self._note("refuse", 0, endpoint, "")
                 return True
         return False
+
+    def rest_lag(self, now: int) -> int:
+        """How old what REST tells of an account is now, ns."""
+        for fault in self.script.fault:
+            if fault.kind == "rest_lag" and self._active(fault, now):
+                self._note("rest_lag", 0, "rest", "")
+                return int(fault.ms * 1e6)
+        return 0
 
     def request(self, endpoint: str, frame: str | bytes, now: int) -> Fault | None:
         """What befalls a request of a WebSocket client, if anything."""
@@ -297,7 +319,7 @@ class Faults:
             if mine and self._active(fault, now):
                 end = self._start + int((fault.at + fault.lasts) * NS_PER_S)
                 lane.blocked_until = max(lane.blocked_until, end)
-        parcel = _numbered(lane, parcel)
+        parcel = _unsaid(lane, _numbered(lane, parcel))
         if lane.waiting or lane.blocked_until > now:
             lane.waiting.append(parcel)
             return []
@@ -305,6 +327,7 @@ class Faults:
         overtaken, lane.overtaken = lane.overtaken, []
         for n, until, each in overtaken:
             if until in parcel.text if until else n <= 1:
+                lane.unsaid.clear()
                 parcels.append(_numbered(lane, each))
             else:
                 lane.overtaken.append((n - 1, until, each))
@@ -334,6 +357,9 @@ class Faults:
                 return [plain]
             if fault.kind == "reorder":
                 lane.overtaken.append((fault.behind, fault.until, plain))
+                if fault.unsaid and (order := _ORDER.search(out.text)):
+                    told = (Decimal(each) for each in _LAST_QTY.findall(out.text))
+                    lane.unsaid[order[1]] = lane.unsaid.get(order[1], Decimal(0)) + sum(told)
                 return []
             if fault.kind in ON_EITHER:
                 code = 1006 if fault.kind == "abort" else fault.code
@@ -402,6 +428,17 @@ def _numbered(lane: _Lane, parcel: Parcel) -> Parcel:
         return parcel
     n = lane.numbers[channel[1]] = lane.numbers[channel[1]] + 1
     return parcel._replace(text=_SEQUENCE.sub(f'"sequence":{n}', parcel.text))
+
+
+def _unsaid(lane: _Lane, parcel: Parcel) -> Parcel:
+    """The end of an order that overtakes its fill: canceled, and filled no more than was told."""
+    orders = set(_ORDER.findall(parcel.text)) if lane.unsaid else set()
+    if len(orders) != 1 or not (qty := lane.unsaid.get(orders.pop())):
+        return parcel
+    less = _CUM_QTY.sub(lambda found: f'"cum_qty":{Decimal(found[1]) - qty:f}', parcel.text)
+    for name in ("exec_type", "order_status"):
+        less = less.replace(f'"{name}":"filled"', f'"{name}":"canceled"')
+    return parcel._replace(text=less)
 
 
 def _maintenance(now: int, fault: Fault) -> str:

@@ -174,6 +174,7 @@ class Market:
         ]
         self.wanted = wanted
         self.system = "online"
+        self.fill_parts = 1  # into so many a fill of ours is split
         self._snapshot: list[Row] = []
 
     # ---- what the source says ----

@@ -372,7 +372,7 @@ class Rest:
     # ---- the account as it was ----
 
     def _cutoff(self) -> int:
-        return self.core.now - int(self.core.options.rest_lag_ms * 1e6)
+        return self.core.now - self.core.rest_lag_ns
 
     def _orders(self, client: Client) -> list[Order]:
         """Every order as REST knows it now."""

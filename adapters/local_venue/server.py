@@ -285,6 +285,8 @@ class LocalVenue:
         call = target.partition("?")[0].rpartition("/")[2]
         fault = self.faults.rest(call, self.core.now)
         if fault is None or fault.acts or fault.kind == "lose_reply":
+            lag = self.faults.rest_lag(self.core.now)
+            self.core.rest_lag_ns = lag or int(self.core.options.rest_lag_ms * 1e6)
             answer = self.rest.answer(method, target, headers, body)
         if fault is not None:
             answer = _spoiled(fault)

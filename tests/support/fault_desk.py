@@ -32,7 +32,7 @@ from adapters.live import Ran, Running
 from adapters.local_venue import ApiKey, LocalVenue, VenueOptions, generated, serve
 from adapters.local_venue.account import compile_venue
 from adapters.local_venue.clock import VenueClock
-from adapters.local_venue.faults import Fault
+from adapters.local_venue.faults import Done, Fault
 from adapters.local_venue.keys import DEMO_SECRET
 from adapters.operate import operate
 from adapters.sessions import verify
@@ -275,7 +275,12 @@ class Scene(Attending):
 
     def struck(self, kind: str) -> int:
         """How often a fault of this kind struck since the session began: the reach counter."""
-        return sum(each.kind == kind for each in self.desk.venue.faults.done[self.desk.n_before :])
+        return len(self.done(kind))
+
+    def done(self, kind: str) -> list[Done]:
+        """What faults of this kind did since the session began."""
+        done = self.desk.venue.faults.done[self.desk.n_before :]
+        return [each for each in done if each.kind == kind]
 
     def by_hand(self, method: str, **params: Any) -> None:
         """Somebody else asks on the same account, over a connection of his own."""
@@ -436,7 +441,7 @@ class FaultDesk:
         self.run_at(HISTORY_SPEED)
         asleep = {"families": {"always": {"enabled": False}}}
         try:
-            seen = self.session(self._listener, listen, mode="shadow", profile=asleep, for_s=120.0)
+            seen = self.session(self._listener, listen, mode="shadow", profile=asleep, for_s=600.0)
         finally:
             self.run_at(speed)
         assert seen.ran is not None
