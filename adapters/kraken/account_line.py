@@ -251,6 +251,8 @@ class AccountLine:
         reads = self.settle.reads(self.line.stamp())
         try:
             name, params = next(reads)
+            # Before anything is waited for: the stream may end what is only said to stand.
+            self._settled(self.line.stamp())
             while True:
                 result = await self._read(name, params)
                 now = self.line.stamp()

@@ -6,6 +6,7 @@ The venue's books are the oracle: `agree` compares fills, open orders and placin
 import asyncio
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -70,6 +71,31 @@ def test_an_answer_lost_though_accepted_ends_with_an_acknowledgement(tmp_path: P
         assert acks["id"].tolist() == [7, 7]
         assert acks["flags"][1] & SNAPSHOT
         assert mine.health(HEALTH_ABSENT) == []
+
+    with_account(tmp_path, work, faults=script(LOSE_REPLIES))
+
+
+def test_an_order_that_ends_while_its_doubt_is_settled_is_not_told_as_open_again(
+    tmp_path: Path,
+) -> None:
+    """The core would take it for one that has ended and rests all the same: a defect."""
+
+    async def work(mine: Account) -> None:
+        call, asked = mine.rest.call, []
+
+        async def slow(name: str, **params: Any) -> Any:
+            if name == "OpenOrders" and mine.health(HEALTH_SUSPECT) and not asked:
+                asked.append(name)
+                mine.cancel(7)
+                await mine.until(lambda: len(mine.rows(ORDER_CANCELED)) == 1)
+            return await call(name, **params)
+
+        mine.rest.call = slow  # type: ignore[method-assign]
+        mine.add(7)
+        await mine.until(lambda: asked != [])
+        await mine.reconciled()
+        told = mine.rows(ORDER_ACK, ORDER_CANCELED)
+        assert told["kind"].tolist() == [ORDER_ACK, ORDER_ACK, ORDER_CANCELED]
 
     with_account(tmp_path, work, faults=script(LOSE_REPLIES))
 
