@@ -317,6 +317,18 @@ def test_a_trailing_stop_read_back_after_a_gap_says_its_distance_and_where_it_st
     assert (order.distance, order.trigger) == (ticks("500.0"), ticks("49900.0"))
 
 
+def test_the_dead_mans_switch_takes_a_trailing_stop_as_any_other_order() -> None:
+    link = linked(trade(1, 1, "50000.0", "0.01", 101), trade(9, 1, "50100.0", "0.01", 102))
+    link.go(2)
+    link.carry(trailing(7, "500.0"))
+    link.go(0.02)
+    link.venue.cancel_after(3, link.now)
+    link.go(5)
+    assert link.open_at_venue() == []
+    assert link.rows(ORDER_CANCELED)[["id", "qty"]].tolist() == [(7, lots("0.01"))]
+    assert len(link.account.fills) == 0
+
+
 def test_what_a_venue_without_trailing_stops_answers() -> None:
     link = linked(trade(1, 1, "50000.0", "0.01", 101), trailing_stops=False)
     link.go(2)

@@ -178,6 +178,15 @@ def test_a_trail_that_begins_is_one_amend_of_the_distance() -> None:
     assert 0 == len(desk.sent())  # from here on it is the venue's work
 
 
+def test_a_trail_wider_than_the_stop_leaves_it_where_it_is() -> None:
+    desk, stop = held()
+    desk.core.symbols[0]["features"][FEATURE_INDEX["atr_bps"]] = 30.0  # 90 bps, the stop has 20
+    desk.quote(BID + 1800, ASK + 1800, trade=ASK + 1800)
+    assert 0 == len(desk.sent())
+    assert (1, GAP) == (desk.position()["trail_armed"], desk.position()["trail_gap"])
+    assert (STOP + 1800, GAP) == (desk.order(stop)["trigger"], desk.order(stop)["price"])
+
+
 def test_an_amend_that_does_not_repeat_the_distance_means_what_was_asked() -> None:
     desk, stop = held()
     desk.quote(BID + 1800, ASK + 1800, trade=ASK + 1800)

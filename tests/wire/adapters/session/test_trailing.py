@@ -116,10 +116,14 @@ def resting(books: Account) -> list[str]:
 @pytest.mark.usefixtures("demo_keys")
 def test_the_next_session_finds_its_trailing_stop_and_leaves_it_where_it_is(tmp_path) -> None:
     """It follows while nobody is there; what rests is coverage, and is not placed a second time."""
-    patient = {**NATIVE, "time_multiple": 1000, "trail_start_bps": 5000}
+    # Held for long: no target, no time exit, no trail that begins.
+    patient = {
+        **NATIVE, "time_multiple": 1000, "trail_start_bps": 5000, "target_vol_multiple": 100,
+        "stop_min_bps": 100,
+    }  # fmt: skip
     with market() as venue:
         for _ in range(6):
-            run_for(ready_for(venue, tmp_path, "live", exits=patient), 8.0)
+            run_for(ready_for(venue, tmp_path, "live", exits=patient), SECONDS)
             books = venue.core.clients[DEMO_KEY].account
             if left := resting(books):
                 break
