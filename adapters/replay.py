@@ -247,7 +247,7 @@ def replay(
         def make_sink(name: str, dtype: np.dtype) -> TableWriter:
             return table_sink(folder, name, dtype)
 
-    recorder = Recorder(make_sink, summary.observe)
+    recorder = Recorder(make_sink, summary.observe, beside=True)
     checked = _Checked(prepared) if verify else None
     try:
         result = drive(

@@ -20,9 +20,12 @@ from adapters.parquet.store import Store, StoreFile, checked_name, storage_error
 from engine.errors import DataError, RefusedError
 from engine.flow.files import LOCAL_FILES, Files
 
-_GROUP_BYTES: Final = 32 << 20  # of rows held before they become a row group
+_GROUP_BYTES: Final = 16 << 20  # of rows held before they become a row group
 _GROUP_MIN: Final = 1_024
 _GROUP_MAX: Final = 131_072
+# Rows are cut into columns while they are still in the processor's cache: a pass over all of a row group
+# for each column costs four times as much.
+_BLOCK_ROWS: Final = 4_096
 
 
 def table_schema(
@@ -53,11 +56,11 @@ def table_schema(
     return pa.schema(fields, metadata=dict(meta or {}) or None)
 
 
-def rows_to_arrow(rows: np.ndarray, schema: pa.Schema) -> pa.Table:
-    """Structured rows as an Arrow table of `schema`; copies each column once."""
+def columns_to_arrow(held: Mapping[str, np.ndarray], schema: pa.Schema) -> pa.Table:
+    """Columns by name as an Arrow table of `schema`: the same memory, no copy."""
     columns = []
     for field in schema:
-        values = np.ascontiguousarray(rows[field.name])
+        values = held[field.name]
         if values.ndim > 1:
             flat = pa.array(values.reshape(-1))
             columns.append(pa.FixedSizeListArray.from_arrays(flat, type=field.type))
@@ -90,8 +93,12 @@ class TableWriter:
         self.path = self._store.full(self._path)
         self._dtype = dtype
         self._schema = table_schema(dtype, columns, meta)
-        n = max(_GROUP_MIN, min(_GROUP_MAX, _GROUP_BYTES // dtype.itemsize))
-        self._held = np.empty(n, dtype)
+        self._n_max = max(_GROUP_MIN, min(_GROUP_MAX, _GROUP_BYTES // dtype.itemsize))
+        # A table that stays nearly empty never touches most of these pages.
+        self._held = {
+            name: np.empty((self._n_max, *dtype[name].shape), dtype[name].base)
+            for name in dtype.names or ()
+        }
         self._n_held = 0
         self.n_rows = 0
         if self._store.exists(self._path):
@@ -99,8 +106,16 @@ class TableWriter:
         self._file: StoreFile | None = self._store.begin(self._path)
         try:
             with storage_errors("write", self.path):
+                # Numbers of the market repeat little, codes and keys much. A dictionary of the
+                # first and zstd cost more than all else that keeping a run's candidates does.
+                whole = [field.name for field in self._schema if pa.types.is_integer(field.type)]
                 self._writer = pq.ParquetWriter(
-                    self._file.sink, self._schema, compression="zstd", write_page_checksum=True
+                    self._file.sink,
+                    self._schema,
+                    compression="lz4",
+                    use_dictionary=whole or False,
+                    write_statistics=whole or False,
+                    write_page_checksum=True,
                 )
         except BaseException:
             self.abort()
@@ -117,13 +132,13 @@ class TableWriter:
             )
         at = 0
         while at < len(rows):
-            n = min(len(rows) - at, len(self._held) - self._n_held)
-            # As bytes: numpy copies structured rows field by field.
-            target = self._held[self._n_held : self._n_held + n].view(np.uint8)
-            target[:] = np.ascontiguousarray(rows[at : at + n]).view(np.uint8)
+            n = min(len(rows) - at, self._n_max - self._n_held, _BLOCK_ROWS)
+            block = rows[at : at + n]
+            for name, column in self._held.items():
+                column[self._n_held : self._n_held + n] = block[name]
             self._n_held += n
             at += n
-            if self._n_held == len(self._held):
+            if self._n_held == self._n_max:
                 self._write()
         self.n_rows += len(rows)
 
@@ -153,7 +168,9 @@ class TableWriter:
         n, self._n_held = self._n_held, 0
         try:
             with storage_errors("write", self.path):
-                table = rows_to_arrow(self._held[:n], self._schema)
+                table = columns_to_arrow(
+                    {name: column[:n] for name, column in self._held.items()}, self._schema
+                )
                 self._writer.write_table(table, row_group_size=n)
         except BaseException:
             self.abort()

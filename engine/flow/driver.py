@@ -140,6 +140,7 @@ def drive(
         )
     _push(world, recorder, rest, True)
     recorder.drain(world.core, world.link)
+    recorder.settle()
     return RunResult(
         digest=recorder.digest.hexdigest(),
         table_digests=recorder.digest.table_digests(),
