@@ -379,8 +379,11 @@ def edge(run: RunName, runs: RunsFolder = RUNS, as_json: JsonFlag = False) -> No
         ],
     )
     write_table(
-        ("quantile", "outcomes below", "n"),
-        [(f"{each['quantile']:.1f}", shown(each["below"]), each["n"]) for each in report.quantiles],
+        ("quantile", "outcomes below", "up to it", "n"),
+        [
+            (f"{each['quantile']:.1f}", shown(each["below"]), shown(each["up_to"]), each["n"])
+            for each in report.quantiles
+        ],
     )
     columns = ("v1_net_bps", "v2_net_bps", "q10_bps", "cover_prob", "stop_share", "admissible")
     write_table(

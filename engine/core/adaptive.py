@@ -1,8 +1,9 @@
 """What would the whole distribution of a trade say? A second model of the edge, beside the first.
 
 V2 takes a candidate that passed the first model's gates and follows its thesis over 64 paths of sixteen
-steps, drawn once per run from the counter generator: the mean fades as the thesis does, the spread and a
-share of wide paths depend on one of four kinds of market, and each path leaves by the rules of exits.py
+steps, drawn once per run from the counter generator: the mean fades as the thesis does and is cut to the share
+that earlier moves of the family brought, the spread is what volatility and earlier misses say, a share of
+wide paths depends on one of four kinds of market, and each path leaves by the rules of exits.py
 (stop, trail, target, time) and pays the fee of the way it left. Its outcomes give a mean, quantiles, the
 chance to cover the costs, and two numbers that must stay above their limits: a low quantile and the mean
 without its best tail, so that rare lucky paths do not carry a route (TAIL_INADMISSIBLE).
@@ -17,15 +18,23 @@ from typing import Final
 
 import numpy as np
 
+from engine.core.calibration import (
+    expected_sd_bps,
+    learnt_share,
+    learnt_variance,
+    note_forecast,
+    settle_forecasts,
+)
 from engine.core.columns import FEATURE_INDEX
 from engine.core.costs import present_rates
 from engine.core.edge import decay
+from engine.core.exits import horizon_vol_bps
 from engine.core.records import LOST_TO_BETTER, OK, T_ADAPTIVE, TAIL_INADMISSIBLE
-from engine.core.routes import route_family
+from engine.core.routes import route_family, route_horizon
 from engine.core.rows import claim_row
 from engine.core.selection import name_winner
 from engine.jit import kernel
-from engine.numerics import canonical, clip, normal, ratio, sqrt, uniform
+from engine.numerics import canonical, clip, floor_int, normal, ratio, sqrt, uniform
 from engine.stage import stage
 from engine.units import MONEY_PER_UNIT
 
@@ -57,6 +66,11 @@ END_TARGET: Final = 3
 N_ENDS: Final = 4
 
 E6_PER_BPS: Final = 100.0
+# A walk that is looked at step by step misses what it does in between: a level counts as met so many
+# sd of a step early. Source: Broadie, Glasserman, Kou 1997, "A continuity correction for discrete
+# barrier options", -zeta(1/2) / sqrt(2 pi).
+BETWEEN_STEPS: Final = 0.5825971579390106
+_NS_PER_S: Final = 1e9
 _DRIFT_T: Final = FEATURE_INDEX["drift_t_15m"]
 _VOL_PERCENTILE: Final = FEATURE_INDEX["vol_percentile"]
 _ATR: Final = FEATURE_INDEX["atr_bps"]
@@ -150,20 +164,22 @@ def tier_chance(params, glob, notional):
 
 
 @kernel
-def walk_paths(paths, move, sd, wide, wide_sd, half_life_s, horizon_s, stop, trail_from, trail,
-               target, fees, row):  # fmt: skip
+def walk_paths(paths, start, move, sd, wide, wide_sd, half_life_s, horizon_s, hold_s, stop,
+               trail_from, trail, target, fees, leave, row):  # fmt: skip
     """Follow every path to its end; fills paths["outcome"] (before other costs) and row's shares.
 
-    move, sd : float64, bps, over the horizon; wide : weight of paths whose sd is `wide_sd` times it
+    start : float64, bps: where the mid stands from the price of entry
+    move : float64, bps, over horizon_s, of which more comes until hold_s is over
+    sd : float64, bps, over hold_s; wide : weight of paths whose sd is `wide_sd` times it
     stop, trail_from, trail, target : float64, bps from entry, > 0; target 0: none
-    fees : float64[N_ENDS], bps, fee of leaving by each end
+    fees : float64[N_ENDS], bps, fee of leaving by each end; leave : bps from the mid at the time's end
     row : ADAPTIVE record: shares of ends, give-back, target miss and fees are written
     """
     curve = paths["curve"]
     whole = 1.0 - decay(horizon_s, half_life_s)
     before = 0.0
     for s in range(N_STEPS):
-        come = 1.0 - decay(horizon_s * float(s + 1) / float(N_STEPS), half_life_s)
+        come = 1.0 - decay(hold_s * float(s + 1) / float(N_STEPS), half_life_s)
         curve[s] = move * ratio(come - before, whole)
         before = come
     step_sd = sd / sqrt(float(N_STEPS))
@@ -176,13 +192,14 @@ def walk_paths(paths, move, sd, wide, wide_sd, half_life_s, horizon_s, stop, tra
     fee_squares = 0.0
     for k in range(N_PATHS):
         scale = step_sd * wide_sd if paths["width"][k] < wide else step_sd
-        x = 0.0
+        early = BETWEEN_STEPS * scale
+        x = start
         peak = 0.0
         level = -stop
         end = END_TIME
         for s in range(N_STEPS):
             x += curve[s] + scale * paths["steps"][k, s]
-            if x <= level:
+            if x <= level + early:
                 x = level
                 end = END_STOP if level == -stop else END_TRAIL
                 break
@@ -206,7 +223,7 @@ def walk_paths(paths, move, sd, wide, wide_sd, half_life_s, horizon_s, stop, tra
             miss += target - peak
         fee_sum += fees[end]
         fee_squares += fees[end] * fees[end]
-        paths["outcome"][k] = x - fees[end]
+        paths["outcome"][k] = x - fees[end] - (leave if end == END_TIME else 0.0)
     size = float(N_PATHS)
     row["stop_share"] = float(n_stop) / size
     row["trail_share"] = float(n_trail) / size
@@ -259,7 +276,31 @@ def judge_candidate(core, i, candidate, row):
     paths = glob["paths"]
     label = market_label(features, params)
     move_scale, sd_scale, wide = label_set(params, label)
-    sd = candidate["move_sd_bps"] * sd_scale
+    wide_sd = params["adaptive_wide_sd"]
+    family = route_family(candidate["route"])
+    half_life_s = params["family_half_life_s"][family]
+    horizon_s = float(candidate["horizon_s"])
+    hold_s = horizon_s * params["exits_time_multiple"]
+    # Variance of a path, wide or not, over that of one that is not.
+    mixed = 1.0 + wide * (wide_sd * wide_sd - 1.0)
+    usual = expected_sd_bps(
+        features, hold_s, candidate["move_sd_bps"] * sqrt(params["exits_time_multiple"])
+    )
+    variance = learnt_variance(glob["calibration"], label, sd_scale * sd_scale * mixed)
+    sd = usual * sqrt(variance / mixed)
+    move = candidate["gross_bps"] * move_scale
+    more = ratio(1.0 - decay(hold_s, half_life_s), 1.0 - decay(horizon_s, half_life_s))
+    note_forecast(
+        symbol["forecasts"],
+        family,
+        route_horizon(candidate["route"]),
+        glob["now"] + floor_int(hold_s * _NS_PER_S),
+        symbol["bid"] + symbol["ask"],
+        move * more,
+        usual,
+        label,
+    )
+    move *= learnt_share(glob["calibration"], family)
     fees = core.work[0]["end_fees"]
     # The stack's exit fee is a mix of both liquidities; leaving at a stop always takes.
     _, _, taker_e6 = present_rates(params, glob)
@@ -275,7 +316,11 @@ def judge_candidate(core, i, candidate, row):
     fees[END_TRAIL] = exit_taker_bps
     fees[END_TARGET] = candidate["exit_fee_bps"]
     fees[END_TIME] = candidate["exit_fee_bps"]
-    stop = params["exits_stop_vol_multiple"] * candidate["move_sd_bps"]
+    # As exits.py will set them.
+    vol = horizon_vol_bps(symbol, candidate["horizon_s"] * 1_000_000_000)
+    if vol != vol:
+        vol = candidate["move_sd_bps"]
+    stop = params["exits_stop_vol_multiple"] * vol
     if candidate["invalidation_bps"] > stop:
         stop = candidate["invalidation_bps"]
     stop = clip(stop, params["exits_stop_min_bps"], params["exits_stop_max_bps"])
@@ -292,25 +337,32 @@ def judge_candidate(core, i, candidate, row):
         + candidate["exit_fee_bps"]
         + params["costs_slippage_residual_bps"]
         + params["costs_buffer_bps"]
-        + params["exits_target_vol_multiple"] * candidate["move_sd_bps"]
+        + params["exits_target_vol_multiple"] * vol
     )
     row["market"] = label
     walk_paths(
         paths,
-        candidate["gross_bps"] * move_scale,
+        # A resting entry has the half spread, less what whoever hits it tends to know.
+        -(candidate["spread_in_bps"] + candidate["adverse_bps"]),
+        move,
         sd,
         wide,
-        params["adaptive_wide_sd"],
-        params["family_half_life_s"][route_family(candidate["route"])],
-        float(candidate["horizon_s"]),
+        wide_sd,
+        half_life_s,
+        horizon_s,
+        hold_s,
         stop,
         params["exits_trail_start_bps"],
         trail,
         target,
         fees,
+        candidate["spread_out_bps"],
         row,
     )
-    sum_up(paths, candidate["cost_bps"] - candidate["exit_fee_bps"], row)
+    # The spread is in the start and the end of the paths; what the buffer stands for is their width.
+    cost = candidate["entry_fee_bps"] + candidate["slip_in_bps"]
+    cost += candidate["slip_out_bps"] + candidate["latency_bps"]
+    sum_up(paths, cost, row)
     row["stop_slip_bps"] = canonical(
         (row["stop_share"] + row["trail_share"]) * candidate["slip_out_bps"]
     )
@@ -335,6 +387,11 @@ def judge_adaptively(core, i):
     params = core.params[0]
     work = core.work[0]
     draw_paths(glob["paths"], params["seed"])
+    symbol = core.symbols[i]
+    mid = 0
+    if symbol["verified"] == 1 and 0 < symbol["bid"] < symbol["ask"]:
+        mid = symbol["bid"] + symbol["ask"]
+    settle_forecasts(symbol["forecasts"], glob["calibration"], mid, glob["now"])
     rows = work["candidates"]
     judged = work["adaptive"]
     n = 0

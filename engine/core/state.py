@@ -14,6 +14,7 @@ from engine.book import BOOK
 from engine.commands import COMMAND
 from engine.core.adaptive import N_ENDS, PATHS
 from engine.core.bursts import BURSTS
+from engine.core.calibration import CALIBRATION, FORECASTS
 from engine.core.columns import N_FAMILY_PARAMS, N_FEATURES, N_OUT
 from engine.core.daytime import DAYTIME
 from engine.core.faults import (  # noqa: F401  the names people look for here
@@ -109,6 +110,8 @@ SYMBOL: Final = np.dtype(
         ("learned", LEARNED),
         # reach.py
         ("reach", REACH),
+        # calibration.py
+        ("forecasts", FORECASTS),
         # features.py
         ("features", "<f8", (N_FEATURES,)),
         ("observations", "<i8", (N_FEATURES,)),
@@ -236,6 +239,7 @@ GLOB: Final = np.dtype(
         ("heap", HEAP),
         # adaptive.py
         ("paths", PATHS),
+        ("calibration", CALIBRATION),
         # routestate.py
         ("routes", ROUTE_STATE),
         # members.py

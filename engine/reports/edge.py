@@ -3,7 +3,9 @@
 Reads the table `adaptive` (rows where `adaptive.mode` was 1 or 2) and, where candidates were followed
 (`records.shadow`), their outcomes: the result of the hypothetical trade after costs, given that its entry
 filled. Neighbouring evaluations follow nearly the same trade, so intervals are of blocks of a
-quarter hour, and are still too narrow where trades last longer. Nothing here has an effect on orders.
+quarter hour, and are still too narrow where trades last longer. An outcome counts only if its whole trade
+could be seen: where the ring of observations was too small for all, those that met a stop or target soon are known and
+the others are not, and would be missing from the middle. Nothing here has an effect on orders.
 """
 
 from __future__ import annotations
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
     from engine.reports.frames import Run
 
 BLOCK_NS: Final = 900_000_000_000
+NEAR_BPS: Final = (
+    0.3  # a stop and a target are in whole ticks: an outcome so near a quantile is at it
+)
 _T_975: Final = (  # two-sided 95 % of Student's t, by degrees of freedom from 1
     12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160,
     2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056,
@@ -48,7 +53,7 @@ class EdgeReport(NamedTuple):
     first: Mean  # outcome of the first model's winner where the two differ
     second: Mean  # of V2's
     difference: Mean  # V2's less the first's, in pairs
-    quantiles: list[dict[str, Any]]  # expected share below a quantile, and the share of outcomes
+    quantiles: list[dict[str, Any]]  # expected share below a quantile, shares below and up to it
     routes: list[dict[str, Any]]  # components by family and kind of market
 
 
@@ -81,6 +86,7 @@ def edge_report(run: Run) -> EdgeReport:
     later = (
         run.scan("outcomes")
         .filter((pl.col("side") > 0) & (pl.col("filled") == 1) & pl.col("trade_bps").is_not_null())
+        .filter(_seen_whole(run))
         .select(*key, "route", "trade_bps")
         .collect()
         .unique([*key, "route"], keep="first")
@@ -115,6 +121,16 @@ def edge_report(run: Run) -> EdgeReport:
     )
 
 
+def _seen_whole(run: Run) -> pl.Expr:
+    """Was the trade over before its observation was closed? By the longest it could have lasted."""
+    import polars as pl
+
+    config = run.manifest["config"]
+    window = int(config["orders"]["maker_window"])
+    hold = pl.col("horizon_s") * float(config["exits"]["time_multiple"]) * 1e9
+    return (pl.col("closed_ts") - pl.col("ts")).cast(pl.Float64) >= hold + window
+
+
 def _quantiles(known: pl.DataFrame) -> list[dict[str, Any]]:
     import polars as pl
 
@@ -122,8 +138,16 @@ def _quantiles(known: pl.DataFrame) -> list[dict[str, Any]]:
     out = []
     for column, expected in (("q10_bps", 0.1), ("q50_bps", 0.5), ("q90_bps", 0.9)):
         below = with_outcome.filter(pl.col("trade_bps") < pl.col(column)).height
-        share = below / with_outcome.height if with_outcome.height else None
-        out.append({"quantile": expected, "below": share, "n": with_outcome.height})
+        near = with_outcome.filter(pl.col("trade_bps") <= pl.col(column) + NEAR_BPS).height
+        n = with_outcome.height
+        out.append(
+            {
+                "quantile": expected,
+                "below": below / n if n else None,
+                "up_to": near / n if n else None,
+                "n": n,
+            }
+        )
     return out
 
 

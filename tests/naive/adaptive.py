@@ -13,12 +13,14 @@ def walk(
     steps: Sequence[Sequence[float]],
     widths: Sequence[float],
     *,
+    start: float,
     move: float,
     sd: float,
     wide: float,
     wide_sd: float,
     half_life_s: float,
     horizon_s: float,
+    hold_s: float,
     stop: float,
     trail_from: float,
     trail: float,
@@ -26,15 +28,16 @@ def walk(
 ) -> list[tuple[str, float, float]]:
     """(how it ended, where, peak) of each path."""
     n = len(steps[0])
-    come = [1 - 0.5 ** (horizon_s * s / n / half_life_s) for s in range(n + 1)]
+    come = [1 - 0.5 ** (hold_s * s / n / half_life_s) for s in range(n + 1)]
+    whole = 1 - 0.5 ** (horizon_s / half_life_s)
     out = []
     for path, width in zip(steps, widths, strict=True):
         spread = sd / math.sqrt(n) * (wide_sd if width < wide else 1.0)
-        x = peak = 0.0
+        x, peak, early = start, 0.0, 0.5825971579390106 * spread
         level, trailed, end = -stop, False, "time"
         for s, z in enumerate(path):
-            x += move * (come[s + 1] - come[s]) / come[n] + spread * z
-            if x <= level:
+            x += move * (come[s + 1] - come[s]) / whole + spread * z
+            if x <= level + early:
                 x, end = level, "trail" if trailed else "stop"
                 break
             if target > 0 and x >= target:
@@ -50,11 +53,15 @@ def walk(
 
 
 def figures(
-    ends: list[tuple[str, float, float]], fees: dict[str, float], cost: float, target: float
+    ends: list[tuple[str, float, float]],
+    fees: dict[str, float],
+    leave: float,
+    cost: float,
+    target: float,
 ) -> dict[str, float]:
     """Everything that the row says of these paths."""
     n = len(ends)
-    net = sorted(x - fees[end] - cost for end, x, _ in ends)
+    net = sorted(x - fees[end] - leave * (end == "time") - cost for end, x, _ in ends)
     paid = [fees[end] for end, _, _ in ends]
     return {
         **{f"{name}_share": sum(end == name for end, _, _ in ends) / n for name in ENDS},

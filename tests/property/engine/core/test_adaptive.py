@@ -41,11 +41,13 @@ def drawn(seed: int = 7) -> Any:
     return paths
 
 
-PLAIN = {"move": 5.0, "sd": 10.0, "wide": 0.1, "wide_sd": 3.0, "half_life_s": 60.0,
-         "horizon_s": 60.0, "stop": 25.0, "trail_from": 15.0, "trail": 10.0, "target": 20.0}  # fmt: skip
+PLAIN = {"start": 0.0, "move": 5.0, "sd": 10.0, "wide": 0.1, "wide_sd": 3.0, "half_life_s": 60.0,
+         "horizon_s": 60.0, "hold_s": 60.0, "stop": 25.0, "trail_from": 15.0, "trail": 10.0, "target": 20.0}  # fmt: skip
 
 
-def judge(paths: Any, cost: float = 2.0, **changes: float) -> tuple[Any, dict[str, float]]:
+def judge(
+    paths: Any, cost: float = 2.0, leave: float = 0.0, **changes: float
+) -> tuple[Any, dict[str, float]]:
     """The row of the kernels, and what the naive twin says of the same paths."""
     told = PLAIN | changes
     row = np.zeros(1, ADAPTIVE_ROW)[0]
@@ -53,12 +55,12 @@ def judge(paths: Any, cost: float = 2.0, **changes: float) -> tuple[Any, dict[st
     for end, name in ((END_TIME, "time"), (END_STOP, "stop"), (END_TRAIL, "trail"),
                       (END_TARGET, "target")):  # fmt: skip
         fees[end] = FEES[name]
-    order = ("move", "sd", "wide", "wide_sd", "half_life_s", "horizon_s", "stop", "trail_from",
-             "trail", "target")  # fmt: skip
-    walk_paths(paths, *(float(told[name]) for name in order), fees, row)
+    order = ("start", "move", "sd", "wide", "wide_sd", "half_life_s", "horizon_s", "hold_s", "stop",
+             "trail_from", "trail", "target")  # fmt: skip
+    walk_paths(paths, *(float(told[name]) for name in order), fees, leave, row)
     sum_up(paths, cost, row)
     ends = naive.walk(paths["steps"].tolist(), paths["width"].tolist(), **told)
-    return row, naive.figures(ends, FEES, cost, told["target"])
+    return row, naive.figures(ends, FEES, leave, cost, told["target"])
 
 
 bps = st.floats(0.1, 80.0)
@@ -69,6 +71,7 @@ bps = st.floats(0.1, 80.0)
     seed=st.integers(0, 2**31), move=st.floats(-30.0, 60.0), sd=st.floats(0.0, 60.0),
     wide=st.floats(0.0, 1.0), stop=bps, trail_from=bps, trail=bps,
     target=st.just(0.0) | bps, half_life_s=st.sampled_from([5.0, 60.0, 3_600.0]),
+    start=st.floats(-5.0, 5.0), hold_s=st.sampled_from([60.0, 180.0]), leave=st.floats(-2.0, 2.0),
 )  # fmt: skip
 def test_every_path_ends_as_the_naive_one(seed, **told):
     row, expected = judge(drawn(seed), **told)

@@ -36,7 +36,7 @@ def judged(generation: int, route: int, one: int, two: int, score: tuple[float, 
 
 def outcome(generation: int, route: int, trade: float, filled: int = 1) -> dict:
     return {"generation": generation, "route": route, "side": 1, "filled": filled,
-            "trade_bps": trade}  # fmt: skip
+            "trade_bps": trade, "horizon_s": 60, "closed_ts": 211_000_000_000}  # fmt: skip
 
 
 def test_the_winners_are_compared_in_pairs_where_they_differ(tmp_path):
@@ -67,7 +67,22 @@ def test_the_winners_are_compared_in_pairs_where_they_differ(tmp_path):
     # Of five outcomes one lies below -10, two below 0, four below 10.
     assert [0.2, 0.4, 0.8] == [each["below"] for each in report.quantiles]
     assert {5} == {each["n"] for each in report.quantiles}
+    # -10.2 would be at -10: of whole ticks, and 12 is far from 10
+    assert [0.2, 0.4, 0.8] == [each["up_to"] for each in report.quantiles]
     assert 6 == sum(each["n"] for each in report.routes)
+
+
+def test_an_outcome_at_a_quantile_is_not_below_it_and_one_cut_short_does_not_count(tmp_path):
+    folder = write_run(tmp_path)
+    write(folder, "adaptive", [judged(k, JOIN, 1, 1, (4.0, 1.0)) for k in range(1, 5)])
+    # the target is the ninth decile; the fourth was closed before its 30 s and 3 x 60 s were over
+    cut = outcome(4, JOIN, -99.0) | {"closed_ts": 209_000_000_000}
+    write(folder, "outcomes", [outcome(1, JOIN, 10.2), outcome(2, JOIN, 10.0),
+                               outcome(3, JOIN, -20.0), cut])  # fmt: skip
+
+    last = edge_report(Run.open(folder)).quantiles[2]
+
+    assert (3, 1 / 3, 1.0) == (last["n"], last["below"], last["up_to"])
 
 
 def test_a_run_without_the_second_model_has_nothing_to_say(tmp_path):
