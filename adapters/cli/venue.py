@@ -131,6 +131,7 @@ def serve(
             ssl=tls_context(tls_cert, tls_key),
             hold=False if speed != "max" else None,
             record=False,
+            catch_up=not recorded_time,
         ) as venue:
             tell(venue, as_json)
             await until_told(for_)

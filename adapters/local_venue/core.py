@@ -385,8 +385,11 @@ class Core:
 
     # ---- frames ----
 
-    def received(self, conn_id: int, frame: str | bytes) -> None:
-        """A frame from a client; the answers are in `outbox`."""
+    def received(self, conn_id: int, frame: str | bytes, pretend: bool = False) -> None:
+        """A frame from a client; the answers are in `outbox`.
+
+        pretend : the switch is answered as if it were set, and is not
+        """
         conn = self.connections.get(conn_id)
         if conn is None:
             return
@@ -396,7 +399,7 @@ class Core:
             self.say(conn, encode.failure("error", None, MALFORMED, self.shown, self.shown))
             return
         try:
-            self._act(conn, request)
+            self._act(conn, request, pretend)
         except Refusal as refusal:
             text = encode.failure(
                 request.method,
@@ -417,13 +420,13 @@ class Core:
                 encode.failure(request.method, request.req_id, text, self.shown, self.shown),
             )
 
-    def _act(self, conn: Connection, request: Request) -> None:
+    def _act(self, conn: Connection, request: Request, pretend: bool) -> None:
         method = request.method
         if method == "ping":
             public.ping(self, conn, request)
             return
         if conn.endpoint == "private" and method in wire_orders.METHODS:
-            wire_orders.trade(self, conn, request)
+            wire_orders.trade(self, conn, request, pretend)
             return
         if method not in ("subscribe", "unsubscribe"):
             raise Refusal("Unsupported event")

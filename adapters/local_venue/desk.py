@@ -102,6 +102,7 @@ class Desk:
         self.tier = TIERS[options.tier]
         self._counters: dict[int, Counter] = {}
         self.switch_at = 0  # dead man's switch: when it fires, 0 is off
+        self.switch_fired: list[int] = []  # when it did
 
     # ---- counters ----
 
@@ -537,6 +538,7 @@ class Desk:
         if self.mode(-1) == "maintenance":
             return
         self.switch_at = 0
+        self.switch_fired.append(t)
         for order in list(self.account.open.values()):
             if order.alive:
                 self.account.cancel(order, t)

@@ -2,8 +2,8 @@
 
 Some faults strike frames as they pass: drop, delay, duplicate, reorder, truncate, garble, checksum.
 Others happen at a time: close, refuse, stall, expire_tokens, clock_step, system, pair_status,
-announce, split. Requests are struck on their way in: reject, hold; and REST may tell what was so a
-while ago: rest_lag. Times are market seconds since the venue
+announce, split. Requests are struck on their way in: reject, hold, ignore; and REST may tell what was
+so a while ago: rest_lag. Times are market seconds since the venue
 began, so that a script and a seed give the same faults at any speed. Everything done stands in
 `done`. Left out: sockets (server.py).
 """
@@ -30,14 +30,15 @@ if TYPE_CHECKING:
 Kind = Literal[
     "drop", "delay", "duplicate", "reorder", "truncate", "garble", "checksum", "close", "abort",
     "refuse", "stall", "lose_reply", "html", "error", "expire_tokens", "clock_step", "system",
-    "pair_status", "announce", "reject", "hold", "cross", "rest_lag", "split",
+    "pair_status", "announce", "reject", "hold", "ignore", "cross", "rest_lag", "split",
 ]  # fmt: skip
 ON_FRAMES: Final = frozenset(
     ("drop", "delay", "duplicate", "reorder", "truncate", "garble", "checksum")
 )
 ON_EITHER: Final = frozenset(("close", "abort"))  # at a time, or when a frame matches
 ON_REST: Final = frozenset(("lose_reply", "html", "error"))
-ON_REQUESTS: Final = frozenset(("reject", "hold"))  # of a WebSocket client
+ON_REQUESTS: Final = frozenset(("reject", "hold", "ignore"))  # of a WebSocket client
+IGNORED: Final = ("cancel_all_orders_after",)  # what can be answered as if it were done
 SYSTEMS: Final = ("online", "cancel_only", "post_only", "maintenance")
 _CHANNEL: Final = re.compile(r'"channel":"(\w+)"')
 _METHOD: Final = re.compile(r'"method":"(\w+)"')
@@ -129,6 +130,8 @@ def parse_script(text: str) -> Script:
             raise msgspec.ValidationError(f"unknown endpoint {fault.endpoint!r}")
         if fault.kind == "system" and fault.to not in SYSTEMS:
             raise msgspec.ValidationError(f"system state {fault.to!r} is none of {SYSTEMS}")
+        if fault.kind == "ignore" and fault.method not in IGNORED:
+            raise msgspec.ValidationError(f"ignore is for the method {' or '.join(IGNORED)}")
         if fault.kind == "pair_status" and fault.to not in STATUS_CODES:
             raise msgspec.ValidationError(f"unknown pair status {fault.to!r}")
         if not 0.0 <= fault.probability <= 1.0:

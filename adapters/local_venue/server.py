@@ -85,13 +85,22 @@ class LocalVenue:
     core : what it thinks; its `sent` is everything said, in order
     """
 
-    def __init__(self, core: Core, clock: Clock, speed: float, hold: bool, faults: Faults) -> None:
+    def __init__(
+        self,
+        core: Core,
+        clock: Clock,
+        speed: float,
+        hold: bool,
+        faults: Faults,
+        catch_up: bool = False,
+    ) -> None:
         self.core, self.faults = core, faults
         faults.bind(core)
         self.rest = Rest(core)
         self._http: asyncio.Server | None = None
         self._http_tasks: set[asyncio.Task[None]] = set()
-        self.clock = VenueClock(clock, core.now, speed)
+        start = max(core.now, clock.now()) if catch_up else core.now
+        self.clock = VenueClock(clock, start, speed)
         core.held = hold
         self._writers: dict[int, _Writer] = {}
         self._wake = asyncio.Event()
@@ -235,6 +244,8 @@ class LocalVenue:
         elif fault.kind == "hold":
             at = self.core.now + int(fault.ms * 1e6)
             self.core.later(at, lambda: self.core.received(conn, frame))
+        elif fault.kind == "ignore":
+            self.core.received(conn, frame, pretend=True)
         else:
             self.core.turn_away(conn, frame, fault.text)
 
@@ -353,6 +364,7 @@ async def serve(
     clock: Clock | None = None,
     record: bool = True,
     warm: bool = True,
+    catch_up: bool = False,
 ) -> AsyncIterator[LocalVenue]:
     """A venue on loopback for as long as the block lasts.
 
@@ -364,6 +376,7 @@ async def serve(
     ssl : serve wss and https; keys : API keys, one account each
     record : keep what was said in `.sent`
     warm : compile the matching now, and not while a client waits for its first answer
+    catch_up : the market's time is the machine's: what passed while we compiled is made up for
 
     Example: async with serve(seed=7, speed=10) as venue: connect(venue.public_url)
     """
@@ -371,7 +384,7 @@ async def serve(
         compile_venue()
     core = Core(source or generated(seed), options, keys, record)
     waits = math.isinf(speed) if hold is None else hold
-    venue = LocalVenue(core, clock or WallClock(), speed, waits, Faults(faults))
+    venue = LocalVenue(core, clock or WallClock(), speed, waits, Faults(faults), catch_up)
     await venue.listen(host, ports, ssl)
     task = asyncio.create_task(venue.run())
     try:

@@ -172,8 +172,11 @@ def _conditional(fields: Fields) -> dict[str, Any]:
 class Asked:
     """One trading request on its way: who asked, and how the answer finds back."""
 
-    def __init__(self, core: Core, conn: Connection, client: Client, request: Request) -> None:
+    def __init__(
+        self, core: Core, conn: Connection, client: Client, request: Request, pretend: bool
+    ) -> None:
         self.core, self.conn, self.client, self.request = core, conn, client, request
+        self.pretend = pretend
         self.fields = Fields(request.params, core.options.integers_refused)
         self.time_in = core.shown
 
@@ -228,8 +231,8 @@ TIME_OUT_NS: Final = 253_402_300_799 * NS_PER_S  # stands for a time not known y
 _TIME_OUT: Final = stamp(TIME_OUT_NS)
 
 
-def trade(core: Core, conn: Connection, request: Request) -> None:
-    """A trading request; envelope and method are checked."""
+def trade(core: Core, conn: Connection, request: Request, pretend: bool = False) -> None:
+    """A trading request; envelope and method are checked. pretend : see Core.received."""
     stray(request, ENVELOPE, request.message)
     stray(request, FIELDS[request.method], request.params)
     token = core.token_of(conn, request)
@@ -238,7 +241,7 @@ def trade(core: Core, conn: Connection, request: Request) -> None:
         raise Refusal("EGeneral:Permission denied")
     if not needs and not {"trade", "cancel"} & token.key.rights:
         raise Refusal("EGeneral:Permission denied")
-    asked = Asked(core, conn, core.client(token.key), request)
+    asked = Asked(core, conn, core.client(token.key), request, pretend)
     _HANDLERS[request.method](asked)
 
 
@@ -359,7 +362,9 @@ def _cancel_after(asked: Asked) -> None:
         raise Refusal(f"{INVALID}:timeout")
 
     def act(t: int) -> list[str]:
-        now, fires = asked.client.desk.cancel_after(timeout, t)
+        now, fires = t, t + timeout * NS_PER_S if timeout else 0
+        if not asked.pretend:
+            now, fires = asked.client.desk.cancel_after(timeout, t)
         result = {"currentTime": stamp(now, 0), "triggerTime": stamp(fires, 0) if fires else "0"}
         return [asked.good(result)]
 

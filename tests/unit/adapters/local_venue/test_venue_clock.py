@@ -1,10 +1,13 @@
 """The market's clock: stretched without loss, and never back."""
 
+import asyncio
 import math
 
 import pytest
 
+from adapters.local_venue import generated, serve
 from adapters.local_venue.clock import VenueClock
+from engine.clock import WallClock
 
 S = 1_000_000_000
 
@@ -39,3 +42,18 @@ def test_a_market_as_fast_as_it_can_does_not_follow_the_wall() -> None:
 def test_a_clock_must_run() -> None:
     with pytest.raises(ValueError, match="does not run"):
         VenueClock(Hand(), 0, 0.0)
+
+
+def test_a_venue_that_was_slow_to_start_is_on_time_all_the_same() -> None:
+    """Its market began when it was asked for; compiling may have taken a minute since."""
+    clock = WallClock()
+    minute = 60_000_000_000
+
+    async def behind(catch_up: bool) -> int:
+        source = generated(3, start_ts=clock.now() - minute)
+        async with serve(source, catch_up=catch_up, record=False) as venue:
+            wall = venue.clock.wall()
+            return wall - venue.clock.market(wall)
+
+    assert asyncio.run(behind(False)) > minute // 2
+    assert abs(asyncio.run(behind(True))) < minute // 100
