@@ -14,12 +14,14 @@ Source: Kraken, "Spot WebSocket API v2", cancel_all_orders_after.
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Final, Literal
 
 import numpy as np
 
 from adapters.kraken.errors import printable
 from adapters.kraken.gateway import Gateway
+from adapters.kraken.maintenance import Planned
 from adapters.kraken.phases import SECOND, Note, Phase
 from adapters.kraken.private import Answered, PrivateSession
 from adapters.kraken.stamps import ns_of
@@ -42,10 +44,10 @@ METHOD: Final = "cancel_all_orders_after"
 TIMEOUT_S: Final = 60  # as Kraken recommends
 RENEW_NS: Final = 20 * SECOND  # ... every 15 to 30 s
 LATE_NS: Final = 30 * SECOND  # an acknowledgement older than this is said
-BEFORE_NS: Final = 120 * SECOND  # so long before announced maintenance it is off
 ANSWER_NS: Final = 6 * SECOND  # then it is asked once more: asking twice does no harm
 GATHER_NS: Final = SECOND // 2  # cancels of one firing come within this
 SLACK_NS: Final = 2 * SECOND  # whole seconds, and the way
+ACKNOWLEDGED: Final = 8  # settings that are remembered
 
 Policy = Literal["keep_stops", "cancel_all"]
 POLICIES: Final = ("keep_stops", "cancel_all")
@@ -83,7 +85,8 @@ class Switch:
         self._newest = 0
         self._renewed_ns = 0
         self._late_told = False
-        self._maintenance: tuple[int, int] = (0, 0)  # from, until, venue's clock
+        self.planned = Planned()
+        self._set_to: deque[int] = deque(maxlen=ACKNOWLEDGED)  # when it was to fire, each time
         self._unasked: list[
             tuple[int, int]
         ] = []  # cancels nobody asked for: ours, the venue's time
@@ -94,15 +97,7 @@ class Switch:
 
     def status(self, message: Status, now: int) -> None:
         """The venue announces maintenance, or takes it back."""
-        planned = [
-            (ns_of(each.expected_start_utc), ns_of(each.expected_end_utc))
-            for each in message.upcoming_maintenance or ()
-            if each.expected_start_utc and each.expected_end_utc
-        ]
-        if planned:
-            self._maintenance = min(planned)
-        elif message.system == "online" and self._maintenance[0] <= self._venue(now):
-            self._maintenance = (0, 0)
+        self.planned.told(message, self._venue(now))
 
     def answered(self, answer: Answered, now: int) -> None:
         """A request of ours has its reply; others are passed over."""
@@ -118,6 +113,8 @@ class Switch:
             self._passed_ns = old
         told = answer.result.get("triggerTime") if isinstance(answer.result, dict) else None
         self.fires_ns = self._moment(told, asked_ns + timeout * SECOND) if timeout else 0
+        if self.fires_ns:
+            self._set_to.append(self.fires_ns)
         self._renewed_ns, self._late_told = asked_ns, False
         if self.fires_ns or old or not self._known:
             offset = self._session.clock_offset or 0
@@ -152,7 +149,7 @@ class Switch:
     def act(self, gateway: Gateway, now: int) -> list[bytes]:
         """Frames that are due now. Call it after every step and tick."""
         entries, others = gateway.resting()
-        self._look_for_firing(entries + others, now)
+        self._look_for_firing(now)
         if self._session.phase is not Phase.ONLINE:
             self._known = False
             self._asked.clear()
@@ -181,8 +178,7 @@ class Switch:
     # ---- helpers ----
 
     def _wanted(self, entries: int, others: int, now: int) -> bool:
-        start, end = self._maintenance
-        if start and start - BEFORE_NS <= self._venue(now) <= end:
+        if self.planned.near(self._venue(now)):
             return False
         if self.policy == "keep_stops":
             # Orders of others count as stops: it would take them away too.
@@ -192,13 +188,18 @@ class Switch:
     def _may_be_set(self) -> bool:
         return bool(self.fires_ns) or not self._known or any(t for t, _ in self._asked.values())
 
-    def _look_for_firing(self, n_resting: int, now: int) -> None:
+    def _look_for_firing(self, now: int) -> None:
         if not self._unasked or now - self._unasked[0][0] < GATHER_NS:
             return
         cancels, self._unasked = self._unasked, []
         times = [each for each in (self._set_then, self._passed_ns) if each]
         by_time = any(at >= each - SLACK_NS for _, at in cancels for each in times)
-        swept = bool(self._set_then) and n_resting == 0 and len(cancels) > 1
+        # What replaces a stop that it took is younger; all that was there before is gone.
+        first = cancels[0][0]
+        left = any(each.placed_ns < first for each in self._session.account.open_orders())
+        # A venue that confirmed a renewal and did not renew fires when it was told to before.
+        unrenewed = any(abs(at - each) <= SLACK_NS for _, at in cancels for each in self._set_to)
+        swept = not left and (unrenewed or (bool(self._set_then) and len(cancels) > 1))
         if not by_time and not swept:
             return
         self._note("error", f"the dead man's switch fired and cancelled {len(cancels)} orders")

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from adapters.kraken.gateway import Carried
+from adapters.kraken.maintenance import Planned
 from adapters.kraken.phases import Step
 from adapters.kraken.switch import METHOD, Policy, Switch
-from adapters.kraken.wire import Status
+from adapters.kraken.wire import Maintenance, Status
 from adapters.local_venue.text import stamp
 from engine import commands as c
 from engine.errors import ConfigError
@@ -204,3 +205,53 @@ def test_policies_that_would_fire_by_themselves_are_refused() -> None:
         Switch(link.session, "keep_stops", timeout_s=30)
     with pytest.raises(ConfigError, match="no policy"):
         Switch(link.session, "both")  # type: ignore[arg-type]
+
+
+def test_renewals_that_are_confirmed_and_not_done_are_known_by_the_time_of_the_firing() -> None:
+    """One stop alone: it could as well have been cancelled by hand."""
+    link = SwitchLink("cancel_all")
+    link.carry(stop(7, "40000.0"))
+    link.go(1, step=0.05)
+    forgotten = link.venue.switch_at
+    while link.now < forgotten + 2 * S:
+        link.go(0.25, step=0.05)
+        if link.venue.switch_at and link.now < forgotten:
+            link.venue.switch_at = forgotten  # whatever was confirmed since
+    assert link.open_at_venue() == []
+    assert link.fired() == [1]
+
+
+def test_a_lone_stop_that_is_cancelled_by_hand_between_renewals_is_no_firing() -> None:
+    link = SwitchLink("cancel_all")
+    link.carry(stop(7, "40000.0"))
+    link.go(30, step=0.25)
+    [order] = link.account.open.values()
+    link.venue.cancel(order, link.now)
+    link.go(2, step=0.25)
+    assert link.fired() == []
+
+
+def test_maintenance_that_was_announced_and_is_over_does_not_come_again() -> None:
+    def status(system: str, *planned: tuple[int, int]) -> Status:
+        told = tuple(
+            Maintenance(
+                expected_start_utc=stamp(each[0] * S, 0), expected_end_utc=stamp(each[1] * S, 0)
+            )
+            for each in planned
+        )
+        return Status(system, upcoming_maintenance=told or None)
+
+    one, other = (1000, 1600), (9000, 9600)
+    planned = Planned()
+    assert not planned.near(1200 * S)
+    planned.told(status("online", one), 500 * S)
+    near = [at for at in (800, 879, 881, 1300, 1601) if planned.near(at * S)]
+    assert near == [881, 1300]
+    planned.told(status("online"), 900 * S)  # not every status repeats it
+    assert planned.near(900 * S)
+    planned.told(status("maintenance", one), 1001 * S)
+    planned.told(status("online", one, other), 1200 * S)  # back early, and still listed
+    assert not planned.near(1210 * S)
+    assert planned.near(8990 * S)
+    planned.told(status("online"), 9700 * S)
+    assert not planned.near(9700 * S)
