@@ -45,11 +45,12 @@ from adapters.sessions import (
     save_opening,
     session_manifest,
 )
+from adapters.telemetry import Segments
 from engine.clock import PacedClock, Stopwatch, WallClock
 from engine.config import config_hash, make_params, make_venue_params
 from engine.core.params import timer_grid_ns
 from engine.core.state import SYMBOLS_MAX
-from engine.errors import ClockError, ConfigError, DataError, RefusedError
+from engine.errors import ClockError, ConfigError, DataError, RefusedError, StorageError
 from engine.events import (
     GAP,
     GAP_SOURCE,
@@ -283,6 +284,7 @@ class Running:
             assign_seq=True,
             behind=True,
         )
+        self._segments = Segments(self.folder / LOG, "*.arrows")
         self.gateway: Gateway = paper if paper is not None else ShadowGateway()
         self.session: Session | None = None
         self.account: Account | None = None
@@ -339,6 +341,12 @@ class Running:
         assert self.session is not None
         self.session.drain()
         self.log.flush()
+        if done := self._segments.touched():
+            raise StorageError(
+                f"JOURNAL_REPLACED: the log of {self.folder.name} was touched by somebody: {done}.",
+                "Stops rest. Find out what did it, a clean-up job or a second session; what is left "
+                "of the log is not continued.",
+            )
         if self.writer.failure is not None:
             raise self.writer.failure
         every = int(self.plan.profile.live.snapshot_every)

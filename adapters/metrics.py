@@ -60,6 +60,9 @@ class Facts:
     memory_bytes: int = 0
     disk_free_bytes: int = 0
     loop_delay_s: float = 0.0
+    cpu_share: float = 0.0
+    open_files: int = 0
+    gc_pause_s: float = 0.0
     blockers: Mapping[str, int] = field(default_factory=dict)  # by code, so far
     alerts_told: Mapping[str, int] = field(default_factory=dict)  # sent, failed, dropped
 
@@ -99,6 +102,12 @@ _GAUGES: Final = {
     "memory_bytes": ("kapitaalbot_process_memory_bytes", "resident memory"),
     "disk_free_bytes": ("kapitaalbot_disk_free_bytes", "free space where runs are written"),
     "loop_delay_s": ("kapitaalbot_loop_delay_seconds", "how late the event loop was"),
+    "cpu_share": ("kapitaalbot_process_cpu_cores", "processors in use, 1 is one whole core"),
+    "open_files": ("kapitaalbot_process_files_open", "open files and sockets"),
+    "gc_pause_s": (
+        "kapitaalbot_process_collector_pause_seconds",
+        "the longest since the last look",
+    ),
 }
 _BY_LABEL: Final = {
     "blockers": ("kapitaalbot_core_blocked", "code", "candidates that were stopped, by reason"),

@@ -100,6 +100,7 @@ class Ready:
 
     folder : of the account's state; keys : reads them once, and only if the gate lets it be called
     secrets : keys, tokens and passwords of this session, to be taken out of whatever it says
+    path : file of the profile, if it came from one
     """
 
     plan: Plan
@@ -108,6 +109,7 @@ class Ready:
     folder: Path
     keys: KeysOnce
     secrets: Redactor
+    path: Path | None = None
 
 
 def folder_of(live: Any) -> Path:
@@ -169,7 +171,7 @@ def plan_session(
         attach=attach,
         seed=seed,
     )
-    return Ready(plan, gate, found, folder, keys, secrets)
+    return Ready(plan, gate, found, folder, keys, secrets, path)
 
 
 def _passwords(profile: Any) -> Iterator[str]:

@@ -16,22 +16,25 @@ from typing import Any, Final
 
 import numpy as np
 
+from adapters.identity import fingerprint_of, must_be_the_same, remember
 from adapters.kraken.account_line import AccountLine
 from adapters.kraken.fees_feed import FeesFeed
 from adapters.kraken.gateway import ORDER_TYPES
 from adapters.kraken.gateway import Gateway as KrakenGateway
 from adapters.kraken.keys import Keys
 from adapters.kraken.limits import TIERS
+from adapters.kraken.maintenance import BEFORE_NS
 from adapters.kraken.names import Names
 from adapters.kraken.nonce import NonceFile
 from adapters.kraken.order_state import OrderState
+from adapters.kraken.phases import SECOND
 from adapters.kraken.private import PrivateSession
 from adapters.kraken.private_frames import PrivateFrames
 from adapters.kraken.rest import REST_URL, Rest
-from adapters.kraken.scope import require, scope_of
+from adapters.kraken.scope import findings_of, key_info, require
 from adapters.kraken.settle import Patience, Settle
 from adapters.kraken.switch import Switch
-from adapters.lease import KillFlag, Lease
+from adapters.lease import KillFlag, Lease, write_synced
 from adapters.live import Account, MakeAccount, Prepare, Running
 from adapters.start import Ready
 from engine.commands import CANCEL, CANCEL_ALL, ROLE_ENTRY, TRAILING_STOP
@@ -45,12 +48,14 @@ from engine.events import (
     MODE,
     MODE_HALT,
     REJECT_NOT_SENT,
+    SYSTEM_STATUS,
     WHO_ENGINE,
     WHY_KILL,
     WHY_SECOND_WRITER,
     empty,
     joined,
 )
+from engine.instruments import STATUS_ONLINE, STATUS_REDUCE_ONLY
 from engine.session.loop import NEVER, event, refused_rows, sent_rows
 
 LOOK_S: Final = 0.2  # between two looks at kill flag, lease and doubts of the core
@@ -87,16 +92,21 @@ def prepare_trading(
             redactor=ready.secrets,
             clock=ready.plan.clock,
             ssl_context=ready.addresses.ssl,
+            say=say,
         )
         await stack.enter_async_context(rest)
         names = await rest.names()
         # A venue on this machine has play keys, and no addresses to speak of.
         local = ready.addresses.rest != REST_URL
-        found = await scope_of(rest, ready.plan.clock.now(), any_address=local)
+        info = await key_info(rest)
+        found = findings_of(info, ready.plan.clock.now(), any_address=local)
         for each in found:
             if each.verdict == "warn":
                 say("warning", f"{each.text} {each.advice}".rstrip())
         require(found)
+        account = fingerprint_of(info)
+        must_be_the_same(ready.folder, account)
+        remember(ready.folder, account, write_synced)
         times = patience or Patience(
             deadline=int(live.deadline),
             quarantine=int(live.quarantine),
@@ -157,6 +167,7 @@ class Trading(Account):
             running.writer.call,
             say,
         )
+        self.switch = Switch(self.session, live.switch)
         self.line = AccountLine(
             self.session,
             self.kraken,
@@ -164,7 +175,7 @@ class Trading(Account):
             self.settle,
             running.post,
             say=say,
-            switch=Switch(self.session, live.switch),
+            switch=self.switch,
             fees=FeesFeed(instruments, instruments.symbols, names),
             adopt=live.foreign == "adopt",
             url=ready.addresses.private,
@@ -198,6 +209,11 @@ class Trading(Account):
             # Learned while the log was on its way to the disk.
             kept = refused_rows(commands[entries], now, REJECT_NOT_SENT)
             return joined((kept, self._send(commands[~entries], now)))
+        closed = entries & ~fully_open(self._running.built.core, commands)
+        if closed.any():
+            # A venue that takes some orders only takes no stop: what is bought would be bare.
+            kept = refused_rows(commands[closed], now, REJECT_NOT_SENT)
+            return joined((kept, self.carry(commands[~closed], now)))
         if self.condition is not None:
             self._send_later(commands[entries].copy(), self.condition)
             return self._send(commands[~entries], now)
@@ -226,7 +242,9 @@ class Trading(Account):
         core = self._running.built.core
         if not self._lease.still_ours() or self._kill.is_set() or not entries_allowed(core):
             return refused_rows(commands, now, REJECT_NOT_SENT)
-        return self._send(commands, now)
+        fine = fully_open(core, commands)
+        kept = refused_rows(commands[~fine], now, REJECT_NOT_SENT)
+        return joined((kept, self._send(commands[fine], now)))
 
     def _send(self, commands: np.ndarray, now: int) -> np.ndarray:
         if not len(commands):
@@ -283,6 +301,7 @@ class Trading(Account):
             await asyncio.sleep(LOOK_S)
             self.frames.flush()
             self._look_at_lease()
+            self._look_at_maintenance()
             orders = self._running.built.core.orders
             doubtful = orders[(orders["state"] == ORDER_STATE_SUSPECT) & (orders["ts_done"] == 0)]
             ids = set(doubtful["id"].tolist())
@@ -299,6 +318,21 @@ class Trading(Account):
             self._told_kill = True
             self._halt(WHY_KILL)
 
+    def _look_at_maintenance(self) -> None:
+        """Before announced maintenance nothing is added any more: what rests of entries lapses.
+
+        The venue knows no such state, so that it is told to the core whenever the feed said online.
+        """
+        core = self._running.built.core
+        before = max(BEFORE_NS, int(core.params[0]["orders_maker_window_ns"]) + 10 * SECOND)
+        now = self.line.line.stamp() + (self.session.clock_offset or 0)
+        near, status = self.switch.planned.near(now, before), int(core.glob[0]["system_status"])
+        if near and status == STATUS_ONLINE:
+            self._say("warning", "VENUE_MODE: maintenance is near, entries end before it begins")
+            self._running.post(event(SYSTEM_STATUS, 0, aux=STATUS_REDUCE_ONLY))
+        elif not near and status == STATUS_REDUCE_ONLY:
+            self._running.post(event(SYSTEM_STATUS, 0, aux=STATUS_ONLINE))
+
     def _halt(self, why: int) -> None:
         self._running.post(event(MODE, 0, aux=MODE_HALT, id=WHO_ENGINE, qty=why))
 
@@ -310,6 +344,13 @@ def entries_allowed(core: Core) -> bool:
     fine = MODE_ALLOWS[mode, CLASS_ENTRY_ADD] and EPOCH_ALLOWS[epoch, CLASS_ENTRY_ADD]
     facts = ("reconcile", "lease_lost", "stopping", "switch_fired")
     return bool(fine) and not any(glob[each] for each in facts)
+
+
+def fully_open(core: Core, commands: np.ndarray) -> np.ndarray:
+    """bool per command: do venue and pair take every kind of order now?"""
+    status = core.symbols["instrument"]["status"]
+    found: np.ndarray = status[commands["sym"]] == STATUS_ONLINE
+    return found
 
 
 def remembered(orders: np.ndarray) -> tuple[list[OrderState], list[int]]:

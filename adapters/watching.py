@@ -12,10 +12,10 @@ import asyncio
 import errno
 import json
 import os
-import resource
 import shutil
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,17 +25,18 @@ from adapters.alerts import Alerts, apprise_delivery
 from adapters.attending import Attending, Post
 from adapters.control import MODE_NAMES, ControlServer
 from adapters.lease import KillFlag, Lease
-from adapters.live import Running
+from adapters.live import SECOND_S, Running
 from adapters.logs import Logs
 from adapters.metrics import Facts, Metrics
 from adapters.runs import family_names, software
 from adapters.sessions import Left
 from adapters.start import Ready
+from adapters.telemetry import Edited, Sample, Telemetry
 from engine.alerts import ALERTS
 from engine.clock import PacedClock, Stopwatch, utc_text
 from engine.core.orders import ORDER_STATE_NAMES, ORDER_STATE_SUSPECT
 from engine.core.protection import COVER_NAMES
-from engine.core.records import REASONS
+from engine.core.records import REASONS, THESIS_INVALID
 from engine.errors import (
     ClockError,
     ConfigError,
@@ -105,6 +106,12 @@ class Watch(Attending):
         self._pulse = Pulse(self._ready.plan.clock, Stopwatch())
         self._apart = 0  # since when no line to the venue is up
         self._low = False
+        self._telemetry = Telemetry(int(profile.telemetry.interval) / 1e9, Path(profile.run.out))
+        self._edited = None if ready.path is None else Edited(ready.path)
+        self._status_ns = 0
+        self._secrets_told = False
+        self._unsound: set[str] = set()  # families whose answers were refused
+        self._told_unsound = 0
 
     # --- life ---
 
@@ -116,7 +123,9 @@ class Watch(Attending):
         plan, started = self._ready.plan, running.started
         name, file = running.folder.name, running.folder / LOG_NAME
         stream = sys.stderr if self._lines else None
-        self._logs = Logs(name, plan.clock, file, stream, clean=self._clean)
+        self._logs = Logs(
+            name, plan.clock, file, stream, clean=self._clean, on_secret=self._secret_met
+        )
         self._markers = Markers(running.folder.name, started.instruments)
         if (port := int(plan.profile.metrics.port)) > 0:
             self._metrics = Metrics(running.folder.name, plan.mode, NAMES)
@@ -147,7 +156,24 @@ class Watch(Attending):
             self._tell_recovered(running.left)
         self._control = asyncio.get_running_loop().create_task(self._serve())
 
+    def _secret_met(self) -> None:
+        """Told once, and by the alert alone: the line that tells it would be looked at again."""
+        if not self._secrets_told:
+            self._secrets_told = True
+            self.alerts.tell("SECRET_IN_LOG", run="" if self._running is None else self._name)
+
+    @property
+    def _name(self) -> str:
+        return self.running.folder.name
+
     def end(self, running: Running | None, failure: BaseException | None) -> None:
+        if running is None and failure is not None:
+            # It did not begin; whoever waits for it elsewhere hears why, where that has a code.
+            text = getattr(failure, "message", str(failure))
+            if (code := text.partition(":")[0]) in ALERTS:
+                self.alerts.start()
+                self.alerts.tell(code, text=self._clean(text))
+        self._telemetry.close()
         if self._markers is not None and running is not None:
             left = working(running)
             facts = {
@@ -180,6 +206,10 @@ class Watch(Attending):
             self._tell(marker)
         if table == "decisions":
             self._remember(rows)
+        if table == "candidates" and (bad := rows["blocker"] == THESIS_INVALID).any():
+            assert self._running is not None
+            names = family_names(self._running.built.plugins)
+            self._unsound |= {names.get(int(each), "?") for each in set(rows["family"][bad])}
 
     def remark(self, facts: dict[str, Any]) -> None:
         if text := facts.get("note"):
@@ -205,6 +235,7 @@ class Watch(Attending):
     def _look_at_process(self, running: Running, now: int) -> None:
         """What no event tells: did we stand still, was the clock set, is the venue there at all?"""
         stood, stepped = self._pulse.beat()
+        self._telemetry.late(max(stood - SECOND_S, 0.0))
         if stood >= STALL_S:
             code = "STALLED" if stood >= STALLED_S else "LOOP_STALL"
             self._beside(code, "warning", "loop", code, stood_s=round(stood, 1))
@@ -232,6 +263,20 @@ class Watch(Attending):
             self._beside("STORAGE_LOW", "warning", "log", "STORAGE_LOW", free_mb=free >> 20)
         self._low = free < DISK_LOW
 
+    def _look_at_profile(self) -> None:
+        if self._edited is not None and self._edited.changed():
+            name, path = "CONFIG_CHANGED_ON_DISK", str(self._edited.path)
+            self._beside(name, "warning", "session", name, path=path)
+
+    def _look_at_answers(self, running: Running) -> None:
+        """Did a family answer with what is no number? Told again when one more does."""
+        refused = int(running.built.core.glob[0]["reason_counts"][THESIS_INVALID])
+        families = ", ".join(sorted(self._unsound))
+        if refused and len(self._unsound) + 1 > self._told_unsound:
+            self._told_unsound = len(self._unsound) + 1
+            name = "INTENT_REFUSED"
+            self._beside(name, "error", "families", name, families=families, refused=refused)
+
     def _beside(self, name: str, level: str, component: str, alert: str, **facts: Any) -> None:
         assert self._markers is not None
         self._tell(self._markers.beside(name, level, component, alert, **facts))
@@ -241,6 +286,9 @@ class Watch(Attending):
         for marker in self._markers.uncovered(now):
             self._tell(marker)
         self._look_at_process(running, now)
+        self._look_at_answers(running)
+        self._look_at_profile()
+        self._telemetry.look()
         n_open = self.alerts.open_count()
         if n_open != self._alerts_told and self._post is not None:
             self._alerts_told = n_open
@@ -252,9 +300,14 @@ class Watch(Attending):
             timing = {"sync_us": running.session.sync_ns // 1000 if running.session else 0}
             self._tell(self._markers.timing(**timing))
             self._look_at_disk(running)
-        facts = self._write_status(running, now)
+        machine_ns = int(self._pulse.elapsed_s * 1e9)
+        every = int(running.plan.profile.status.every)
+        # Half a second early rather than a whole one late: this is called about once a second.
+        if machine_ns + 500_000_000 >= self._status_ns:
+            self._status_ns = machine_ns + every
+            self._write_status(running, now)
         if self._show is not None:
-            self._show(facts)
+            self._show(self.status_of(running, now))
 
     # --- helpers ---
 
@@ -334,10 +387,10 @@ class Watch(Attending):
             "commands": 0 if session is None else session.n_commands,
             "sync_us": 0 if session is None else session.sync_ns // 1000,
             "clock_offset_ms": int(glob["clock_offset"]) // 1_000_000,
-            "equity": str(from_money(int(glob["equity"]))),
-            "cash": str(from_money(int(glob["cash"]))),
-            "realized": str(from_money(int(glob["realized"]))),
-            "fees": str(from_money(int(glob["fees"]))),
+            "equity": money_text(int(glob["equity"])),
+            "cash": money_text(int(glob["cash"])),
+            "realized": money_text(int(glob["realized"])),
+            "fees": money_text(int(glob["fees"])),
             "positions": positions(running),
             "orders": working(running),
             "decisions": self._recent[-RECENT:],
@@ -345,6 +398,7 @@ class Watch(Attending):
             "alerts": self.alerts.open_list(),
             "killed": self._kill.is_set(),
             "lease": 0 if self._lease is None else self._lease.number,
+            "process": {} if (sample := self._telemetry.newest) is None else sample.facts(),
         }
 
     def _numbers(self, running: Running, now: int) -> Facts:
@@ -355,7 +409,7 @@ class Watch(Attending):
         bare = held["uncovered_ts"] > 0
         uncovered = held["unprotected_ns"].sum() + (now - held["uncovered_ts"][bare]).sum()
         newest = int(max(symbols["book_ts"].max(), 0))
-        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        sample = self._telemetry.newest or Sample()
         return Facts(
             events=running.log.n_events,
             evaluations=int(glob["n_evaluations"]),
@@ -382,8 +436,7 @@ class Watch(Attending):
             alerts_open=self.alerts.open_count(),
             alerts_overdue=self.alerts.overdue_count(),
             lease=0 if self._lease is None else self._lease.number,
-            memory_bytes=memory,
-            disk_free_bytes=shutil.disk_usage(running.folder).free,
+            **asdict(sample),
             blockers=top_blockers(glob),
             alerts_told=self.alerts.counts(),
         )
@@ -424,10 +477,12 @@ class Pulse:
     def __init__(self, clock: PacedClock, steady: Stopwatch) -> None:
         self._clock, self._steady = clock, steady
         self._ts, self._s = clock.now(), steady.seconds()
+        self.elapsed_s = 0.0
 
     def beat(self) -> tuple[float, float]:
         """Seconds since the last call, and by how many the clock says something else."""
         ts, s = self._clock.now(), self._steady.seconds()
+        self.elapsed_s += s - self._s
         stood = s - self._s
         told = (ts - self._ts) / 1e9 / self._clock.speed
         self._ts, self._s = ts, s
@@ -515,6 +570,11 @@ class _Driven:
         }
 
 
+def money_text(units: int) -> str:
+    """Money in plain digits, never as 0E-8."""
+    return format(from_money(units), "f")
+
+
 def positions(running: Running) -> list[dict[str, Any]]:
     """What is held, pair by pair, with its protection."""
     found = []
@@ -530,7 +590,7 @@ def positions(running: Running) -> list[dict[str, Any]]:
                 "stop": str(pair.price(int(position["stop"]))),
                 "protection": COVER_NAMES.get(int(position["coverage"]), "?"),
                 "covered": str(pair.qty(int(position["covered"]))),
-                "realized": str(from_money(int(position["realized"]))),
+                "realized": money_text(int(position["realized"])),
             }
         )
     return found

@@ -156,7 +156,7 @@ def _account(found: Findings, live: Any, mode: str) -> None:
     unread = Alerts(folder, WallClock(), None).open_count()
     if unread:
         found.add(
-            "alerts", WARN, f"{unread} critical alerts are unread", "`kapitaalbot ops acknowledge`"
+            "alerts", WARN, f"unread critical alerts: {unread}", "`kapitaalbot ops acknowledge`"
         )
     else:
         found.add("alerts", OK, "nothing is unread")
@@ -284,10 +284,11 @@ async def _keys(found: Findings, live: Any, mode: str, where: Addresses, gate: G
 
 
 async def _scope(found: Findings, live: Any, mode: str, where: Addresses, keys: Any) -> None:
+    from adapters.identity import fingerprint_of, must_be_the_same
     from adapters.kraken.limits import TIERS
     from adapters.kraken.nonce import NonceFile
-    from adapters.kraken.rest import Rest
-    from adapters.kraken.scope import scope_of
+    from adapters.kraken.rest import REST_URL, Rest
+    from adapters.kraken.scope import findings_of, key_info
     from adapters.start import folder_of
     from engine.clock import WallClock
 
@@ -303,7 +304,12 @@ async def _scope(found: Findings, live: Any, mode: str, where: Addresses, keys: 
     )
     try:
         async with asyncio.timeout(VENUE_S), rest:
-            findings = await scope_of(rest, clock.now(), "trade" if mode == "live" else "watch")
+            info = await key_info(rest)
+        # As the session does: a venue on this machine has play keys, and no addresses to speak of.
+        local = where.rest != REST_URL
+        findings = findings_of(
+            info, clock.now(), "trade" if mode == "live" else "watch", any_address=local
+        )
     except KapitaalbotError as error:
         found.wrong("key's rights", error)
         return
@@ -315,6 +321,14 @@ async def _scope(found: Findings, live: Any, mode: str, where: Addresses, keys: 
             found.wrong(f"key: {each.name}", SecretError(each.text, each.advice))
         else:
             found.add(f"key: {each.name}", each.verdict, each.text, each.advice)
+    account = fingerprint_of(info)
+    try:
+        must_be_the_same(folder_of(live), account)
+    except KapitaalbotError as error:
+        found.wrong("key: account", error)
+    else:
+        text = f"the account is {account}" if account else "the venue does not name the account"
+        found.add("key: account", OK, text)
 
 
 async def _mirror(found: Findings, mirror: Any) -> None:

@@ -79,6 +79,8 @@ class Line:
             if not connecting.done():
                 return 0, "ended while it was being made"
             socket = connecting.result()
+        except ssl_module.SSLCertVerificationError as error:
+            return 0, f"TLS_REFUSED: {error.verify_message}"
         except (OSError, TimeoutError, WebSocketException) as error:
             return 0, str(error).partition("\n")[0] or type(error).__name__
         finally:

@@ -51,6 +51,7 @@ USER_AGENT: Final = "kapitaalbot"
 BYTES_MAX: Final = 32 << 20  # of one answer; AssetPairs, the longest, has about two million
 TIMEOUT_S: Final = 15.0
 TRIES: Final = 5  # of one call, the first included
+TOLD_NS: Final = SECOND  # a wait for the counter that is worth a word
 PAUSE_NS: Final = SECOND  # between public calls of one kind and pair
 BACKOFF_NS: Final = 2 * SECOND  # doubled with each failure in a row
 BACKOFF_MAX_NS: Final = 60 * SECOND
@@ -162,6 +163,7 @@ class RestCore:
         self._nonce = nonce
         self._keys: Keys | None = None
         self.redactor = redactor or Redactor()
+        self.who, self.advice = "Kraken", "Check the network and Kraken's status page."
         self._counter = RestCounter(tier)
         self._stopped: tuple[str, int, tuple[Said, ...]] | None = None
         self._public_next: dict[tuple[str, str], int] = {}
@@ -179,6 +181,10 @@ class RestCore:
             self._must_not_be_stopped(now_ns)
             return max(pause, self._counter.wait_ns(name, now_ns))
         return max(pause, self._public_next.get(_public_key(name, params), 0) - now_ns)
+
+    def counter_wait_ns(self, name: str, now_ns: int) -> int:
+        """Nanoseconds that our count of the venue's counter alone makes this call wait."""
+        return self._counter.wait_ns(name, now_ns) if allowed(name).private else 0
 
     def request(self, name: str, params: Mapping[str, Any], now_ns: int) -> Request:
         """Build one request and count it. A private one draws a nonce, so it is built to be sent.
@@ -268,9 +274,7 @@ class RestCore:
 
     def _raise_lost(self, call: Call, text: str, wait_ns: int, said: tuple[Said, ...]) -> NoReturn:
         kind = OutcomeUnknownError if call.private else BusyError
-        error = kind(
-            f"Kraken cannot be used: {text}", "Check the network and Kraken's status page."
-        )
+        error = kind(f"{self.who} cannot be used: {text}", self.advice)
         error.said = said
         if isinstance(error, BusyError):
             error.wait_ns = wait_ns
@@ -367,6 +371,7 @@ class Rest:
 
     url : REST_URL or an address on this machine; nonce, keys, redactor : see RestCore
     ssl_context : trusts a test certificate, for addresses on this machine only
+    say : (level, text) for people, where calls have to wait for long
     """
 
     def __init__(
@@ -381,14 +386,19 @@ class Rest:
         sleep: Sleep = asyncio.sleep,
         ssl_context: ssl.SSLContext | None = None,
         tries: int = TRIES,
+        say: Callable[[str, str], None] = lambda level, text: None,
     ) -> None:
         self._url = checked_url(url)
+        self._say = say
         if ssl_context is not None and self._url == REST_URL:
             raise ConfigError(
                 "another certificate authority is not accepted for Kraken's own address.",
                 "Leave it out.",
             )
         self.core = RestCore(tier, nonce, keys, redactor)
+        if self._url != REST_URL:
+            self.core.who = "The venue on this machine"
+            self.core.advice = "Is it running? `kapitaalbot venue serve` starts one."
         self._clock = clock or WallClock()
         self._sleep = sleep
         self._ssl_context = ssl_context
@@ -424,14 +434,23 @@ class Rest:
                 else:
                     body, result = await self._once(name, params)
                 return view(body, result)
-            except (BusyError, OutcomeUnknownError):
+            except (BusyError, OutcomeUnknownError) as error:
+                if private and any(each.text.startswith("EAPI:Rate limit") for each in error.said):
+                    self._say("warning", f"RATE_REST: {error.message}")
                 # The core has noted how long to wait; `_once` does.
                 if left == 0:
                     raise
         raise AssertionError("unreachable: tries is at least one")
 
     async def _once(self, name: str, params: Mapping[str, Any]) -> tuple[bytes, Any]:
+        told = False
         while wait_ns := self.core.wait_ns(name, params, self._clock.now()):
+            if not told and self.core.counter_wait_ns(name, self._clock.now()) >= TOLD_NS:
+                told = True
+                self._say(
+                    "warning",
+                    f"RATE_REST: {name} waits {wait_ns / SECOND:.0f} s for room in the REST counter",
+                )
             await self._sleep(machine_seconds(self._clock, wait_ns))
         request = self.core.request(name, params, self._clock.now())
         status, body = await self._send(name, request)
@@ -463,7 +482,7 @@ class Rest:
             reason, untrusted = type(error).__name__, _is_untrusted(error)
         if untrusted:
             raise VenueError(
-                f"the certificate of {self._url} is not trusted.",
+                f"TLS_REFUSED: the certificate of {self._url} is not trusted.",
                 "Something stands between here and there; for a local venue name its certificate.",
             )
         # Outside the except: the client's error holds the request, and with it the key.

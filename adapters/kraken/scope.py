@@ -61,20 +61,18 @@ class Finding:
     advice: str = ""
 
 
-async def scope_of(
-    rest: Rest, now: int, purpose: Purpose = "trade", *, any_address: bool = False
-) -> list[Finding]:
-    """Ask the venue about the key of `rest`; raises as Rest does.
-
-    any_address : a person has accepted a key without an allow-list of addresses
-    """
-    return findings_of(mapping(await rest.call(CALL), CALL), now, purpose, any_address=any_address)
+async def key_info(rest: Rest) -> Mapping[str, Any]:
+    """What the venue says about the key of `rest`; raises as Rest does."""
+    return mapping(await rest.call(CALL), CALL)
 
 
 def findings_of(
     info: Mapping[str, Any], now: int, purpose: Purpose = "trade", *, any_address: bool = False
 ) -> list[Finding]:
-    """What the venue's answer means; `now` in ns. Raises DataError for a time that is no number."""
+    """What the venue's answer means; `now` in ns. Raises DataError for a time that is no number.
+
+    any_address : a person has accepted a key without an allow-list of addresses
+    """
     said = _field(info, "permissions")
     rights = [str(each) for each in said] if isinstance(said, list) else []
     found = [_rights_finding(rights)]

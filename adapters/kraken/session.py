@@ -279,7 +279,10 @@ class Session:
         if not self._move(Input.CLOSED):
             return self._ignored(step, Input.CLOSED)
         what = "could not be made" if before is Phase.CONNECTING else "closed"
-        self._note(step, "warning", f"connection {self.number} {what}: {code} {reason}".rstrip())
+        text = f"connection {self.number} {what}: {code} {reason}".rstrip()
+        # A note that begins with the code of an alert is that alert.
+        refused = reason.startswith("TLS_REFUSED")
+        self._note(step, "error" if refused else "warning", reason if refused else text)
         if self._told_up:
             self._lose_all(step, GAP_DISCONNECT, now)
             self._tell_down(step, code, now)
@@ -375,7 +378,9 @@ class Session:
         elif self._tells_status:
             step.events.append(self._row(SYSTEM_STATUS, now, aux=code))
         for planned in message.upcoming_maintenance or ():
-            self._note(step, "warning", f"maintenance {planned.phase}: {planned.title}"[:200])
+            text = f"VENUE_MODE: maintenance {planned.phase}, from {planned.expected_start_utc} to "
+            text += f"{planned.expected_end_utc}: {planned.title}"
+            self._note(step, "warning", text[:200])
         if message.system == "maintenance":
             if self._move(Input.STATUS_DOWN):
                 self._note(step, "warning", "the venue went into maintenance")
@@ -690,7 +695,7 @@ class Session:
         for each in self.subscriptions.overdue(now, self.limits.answer):
             each.n_overdue += 1
             self.counts["overdue answers"] += 1
-            text = f"no answer about {each.channel} {each.symbol} in {each.state.value}"
+            text = f"no answer about {each.channel} {each.symbol} ({each.state.value})"
             self._note(step, "warning", text)
             if each.n_overdue >= 3:
                 self._give_up(step, Input.DEAF, text, now)

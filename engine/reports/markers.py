@@ -57,6 +57,7 @@ from engine.events import (
     WHY_NAMES,
 )
 from engine.instruments import (
+    STATUS_CANCEL_ONLY,
     STATUS_DELISTED,
     STATUS_NAMES,
     STATUS_ONLINE,
@@ -81,7 +82,11 @@ CLOCK_SHOWN_NS: Final = 250_000_000
 CLOCK_MAX_NS: Final = 1_000_000_000
 LAG_SHOWN_NS: Final = 500_000_000
 JOURNAL_SHOWN_NS: Final = 250_000_000
-# So many stops and sales of a position refused in a row: nobody will take it.
+# After so many stops refused in a row a position is left; after so many more nobody will take it.
+# A stop is a market order once it triggers; filled so much worse than its trigger, it is told.
+SLIPPED_BPS: Final = 50
+TRIGGERS_KEPT: Final = 256
+STOPS_REFUSED_MAX: Final = 2
 REFUSALS_MAX: Final = 4
 # A book that begins anew so often within so long is wrong at the venue, not on the way.
 RESYNCS_MAX: Final = 5
@@ -109,6 +114,7 @@ NAMES: Final = (
     *("FOREIGN_ORDER", "SESSION_STOPPING", "RECOVERY", "FILLS_BACKFILL", "ORDER_RESOLVED"),
     *("LATE_FILL", "PAIR_STATUS", "PAIR_GONE", "PAIR_QUARANTINED", "RECOVERED", "TAIL_CUT"),
     *("LOOP_STALL", "STALLED", "CLOCK_STEP", "VENUE_UNREACHABLE", "STORAGE_LOW", "SESSION_FAILED"),
+    *("INTENT_REFUSED", "CONFIG_CHANGED_ON_DISK", "STOP_SLIPPED"),
     "NOTE",
 )
 
@@ -170,7 +176,9 @@ class Markers:
         self._seq = -1
         self._mode = 0
         self._stopping = False
+        self._system = STATUS_ONLINE
         self._refused: dict[int, int] = {}  # row: stops and sales refused one after the other
+        self._triggers: dict[int, int] = {}  # stop: trigger in ticks
         self._held: set[int] = set()
         self._distrusted: dict[int, deque[int]] = {}  # row: when its book had to begin anew
         self._uncovered: dict[int, tuple[int, int, int]] = {}  # row: since, lots, lots covered
@@ -325,6 +333,8 @@ class Markers:
         found = []
         for row in rows:
             before, after = int(row["state_before"]), int(row["state"])
+            if int(row["role"]) == ROLE_PROTECTION and row["trigger"]:
+                self._triggers[int(row["id"])] = int(row["trigger"])
             name, level, alert = self._order_name(row, before, after)
             if not name:
                 continue
@@ -346,15 +356,21 @@ class Markers:
         return found
 
     def _refused_again(self, row: Any, after: int, alert: str) -> list[Marker]:
-        """Stop or sale refused one after the other: on its way out, and yet nothing covers it."""
+        """Stop or sale refused one after the other: on its way out, and yet nothing covers it.
+
+        Told when it begins, and once more when leaving is refused as well.
+        """
         sym = int(row["sym"])
         if int(row["role"]) not in (ROLE_PROTECTION, ROLE_EXIT):
             return []
-        if after != ORDER_STATE_REJECTED or not alert:
-            self._refused.pop(sym, None)
+        if after != ORDER_STATE_REJECTED:
+            if after in (ORDER_STATE_OPEN, ORDER_STATE_FILLED):
+                self._refused.pop(sym, None)  # the venue took one
             return []
+        if not alert:
+            return []  # it never left
         n = self._refused[sym] = self._refused.get(sym, 0) + 1
-        if n != REFUSALS_MAX:
+        if n not in (STOPS_REFUSED_MAX, REFUSALS_MAX):
             return []
         facts = {"symbol": self._symbol(row), "qty": self._qty(row, int(row["qty"])), "refused": n}
         return [self._make("EXIT_COVERAGE_MISSING", ERROR, "protection", facts, "UNPROTECTED")]
@@ -404,25 +420,45 @@ class Markers:
         return "", "", ""
 
     def _fills(self, rows: np.ndarray) -> list[Marker]:
-        return [
-            self._make(
-                "ORDER_FILL",
-                INFO,
-                "fills",
-                {
-                    "order": int(row["order"]),
-                    "symbol": self._symbol(row),
-                    "role": ROLE_NAMES.get(int(row["role"]), ""),
-                    "side": SIDE_NAMES.get(int(row["side"]), ""),
-                    "price": self._price(row, int(row["price"])),
-                    "qty": self._qty(row, int(row["qty"])),
-                    "fee_quote": format(from_money(int(row["fee"])), "f"),
-                    "maker": bool(row["maker"]),
-                    "position": self._qty(row, int(row["position"])),
-                },
+        found = []
+        for row in rows:
+            found.append(
+                self._make(
+                    "ORDER_FILL",
+                    INFO,
+                    "fills",
+                    {
+                        "order": int(row["order"]),
+                        "symbol": self._symbol(row),
+                        "role": ROLE_NAMES.get(int(row["role"]), ""),
+                        "side": SIDE_NAMES.get(int(row["side"]), ""),
+                        "price": self._price(row, int(row["price"])),
+                        "qty": self._qty(row, int(row["qty"])),
+                        "fee_quote": format(from_money(int(row["fee"])), "f"),
+                        "maker": bool(row["maker"]),
+                        "position": self._qty(row, int(row["position"])),
+                    },
+                )
             )
-            for row in rows
-        ]
+            found += self._slipped(row)
+        while len(self._triggers) > TRIGGERS_KEPT:
+            del self._triggers[next(iter(self._triggers))]
+        return found
+
+    def _slipped(self, row: Any) -> list[Marker]:
+        """A stop that sold far below its trigger."""
+        trigger = self._triggers.get(int(row["order"]), 0)
+        bps = (trigger - int(row["price"])) * 10_000 // trigger if trigger else 0
+        if bps < SLIPPED_BPS:
+            return []
+        facts = {
+            "order": int(row["order"]),
+            "symbol": self._symbol(row),
+            "trigger": self._price(row, trigger),
+            "price": self._price(row, int(row["price"])),
+            "bps": bps,
+        }
+        return [self._make("STOP_SLIPPED", WARNING, "fills", facts, "STOP_SLIPPED")]
 
     def _positions(self, rows: np.ndarray) -> list[Marker]:
         found = []
@@ -555,6 +591,9 @@ class Markers:
             fine = status == STATUS_ONLINE
             facts = {"status": STATUS_NAMES.get(status, str(status))}
             alert = "" if fine else "VENUE_MODE"
+            if status == STATUS_CANCEL_ONLY and self._system == STATUS_ONLINE:
+                alert = "VENUE_CANCEL_ONLY"  # around maintenance it is one of its stages
+            self._system = status
             return [self._make("VENUE_STATUS", INFO if fine else WARNING, "feed", facts, alert)]
         if kind == OPERATOR:
             what = OPERATOR_NAMES.get(int(row["id"]), str(int(row["id"])))

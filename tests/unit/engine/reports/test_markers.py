@@ -28,7 +28,14 @@ from engine.core.recoveries import (
     RECOVERY_SHORT,
 )
 from engine.core.state import SYMBOL
-from engine.instruments import STATUS_CANCEL_ONLY, STATUS_ONLINE, Instrument, InstrumentTable
+from engine.instruments import (
+    STATUS_CANCEL_ONLY,
+    STATUS_MAINTENANCE,
+    STATUS_ONLINE,
+    STATUS_REDUCE_ONLY,
+    Instrument,
+    InstrumentTable,
+)
 from engine.reports.markers import _RECOVERIES, LEVELS, NAMES, Markers, mode_alert
 
 PAIR = Instrument(
@@ -140,6 +147,52 @@ def order(before, after, role=ROLE_ENTRY, cause=ev.ORDER_ACK, reason=0, filled=0
 )
 def test_a_change_of_an_order_is_one_line(row, expected):
     assert [expected] == told(markers().of_rows("orders", rows_of("orders", row)))
+
+
+def test_stops_refused_one_after_the_other_are_told_and_one_that_rests_ends_the_row():
+    def stop(before, after, reason=0):
+        cause = ev.ORDER_REJECT if after == o.ORDER_STATE_REJECTED else ev.ORDER_ACK
+        return rows_of("orders", order(before, after, ROLE_PROTECTION, cause, reason))
+
+    sent = stop(o.ORDER_STATE_JOURNALED, o.ORDER_STATE_SENT)
+    refused = stop(o.ORDER_STATE_SENT, o.ORDER_STATE_REJECTED, ev.REJECT_FUNDS)
+    never_left = stop(o.ORDER_STATE_JOURNALED, o.ORDER_STATE_REJECTED, ev.REJECT_NOT_SENT)
+    rests = stop(o.ORDER_STATE_SENT, o.ORDER_STATE_OPEN)
+
+    def alerts(*steps):
+        made = markers()
+        return [each.alert for rows in steps for each in made.of_rows("orders", rows) if each.alert]
+
+    assert alerts(sent, refused) == ["REJECTED"]
+    assert alerts(sent, refused, sent, refused) == ["REJECTED", "REJECTED", "UNPROTECTED"]
+    assert alerts(sent, refused, never_left, sent, refused)[-1] == "UNPROTECTED"
+    assert alerts(*[sent, refused] * 4).count("UNPROTECTED") == 2
+    assert "UNPROTECTED" not in alerts(sent, refused, sent, rests, sent, refused)
+
+
+def test_a_stop_that_fills_far_below_its_trigger_is_told():
+    made = markers()
+    rests = order(o.ORDER_STATE_SENT, o.ORDER_STATE_OPEN, ROLE_PROTECTION)
+    made.of_rows("orders", rows_of("orders", rests))
+    fill = {"order": 7, "role": ROLE_PROTECTION, "side": -1, "qty": 5, "position": 0}
+    near = made.of_rows("fills", rows_of("fills", {**fill, "price": 597_600}))
+    far = made.of_rows("fills", rows_of("fills", {**fill, "price": 594_000}))
+    other = made.of_rows("fills", rows_of("fills", {**fill, "order": 8, "price": 1}))
+    assert [each.alert for each in near + other] == ["", ""]
+    assert [each.name for each in far] == ["ORDER_FILL", "STOP_SLIPPED"]
+    assert far[1].facts["bps"] == 100
+
+
+def test_cancel_only_is_critical_where_it_comes_unannounced():
+    def status(*codes):
+        made = markers()
+        rows = [event(ev.SYSTEM_STATUS, aux=code) for code in codes]
+        return [each.alert for one in rows for each in made.of_events(one)]
+
+    assert status(STATUS_CANCEL_ONLY) == ["VENUE_CANCEL_ONLY"]
+    assert status(STATUS_MAINTENANCE, STATUS_CANCEL_ONLY) == ["VENUE_MODE"] * 2
+    assert status(STATUS_REDUCE_ONLY, STATUS_CANCEL_ONLY) == ["VENUE_MODE"] * 2
+    assert status(STATUS_CANCEL_ONLY, STATUS_ONLINE, STATUS_CANCEL_ONLY)[2] == "VENUE_CANCEL_ONLY"
 
 
 def test_an_order_is_told_in_units_and_with_words():
@@ -279,7 +332,7 @@ def test_every_line_carries_run_generation_epoch_and_sequence():
         (event(ev.SYSTEM_STATUS, aux=STATUS_ONLINE), ("VENUE_STATUS", "info", "")),
         (
             event(ev.SYSTEM_STATUS, aux=STATUS_CANCEL_ONLY),
-            ("VENUE_STATUS", "warning", "VENUE_MODE"),
+            ("VENUE_STATUS", "warning", "VENUE_CANCEL_ONLY"),
         ),
         (event(ev.OPERATOR, id=ev.OPERATOR_FLATTEN), ("OPERATOR_COMMAND", "info", "")),
         (event(ev.HEALTH, id=ev.HEALTH_CLOCK, aux=-10_000_000), ("CLOCK_OFFSET", "debug", "")),

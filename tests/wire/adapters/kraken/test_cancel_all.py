@@ -11,7 +11,7 @@ import pytest
 
 from adapters.kraken.cancel_all import Cleared, cancel_all, kill_keys
 from adapters.kraken.keys import Keys, Secret
-from adapters.kraken.scope import findings_of, scope_of
+from adapters.kraken.scope import findings_of, key_info
 from adapters.local_venue import ApiKey, LocalVenue, VenueOptions, generated, serve
 from adapters.local_venue.account import compile_venue
 from adapters.local_venue.faults import Script, parse_script
@@ -168,7 +168,9 @@ def test_the_venue_says_what_a_key_may_do(tmp_path: Path) -> None:
 
     async def work(venue: LocalVenue) -> None:
         async with rest_of(venue, tmp_path, KEYS) as rest:
-            found = await scope_of(rest, await rest.time_ns(), "kill", any_address=True)
+            found = findings_of(
+                await key_info(rest), await rest.time_ns(), "kill", any_address=True
+            )
         assert "withdraw" in next(each.text for each in found if each.verdict == "wrong")
         assert [each.name for each in found if each.verdict == "warn"] == ["addresses"]
         assert KILL_KEY not in repr(found)
