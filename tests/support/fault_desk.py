@@ -52,6 +52,7 @@ from engine.events import (
     ORDER_FILL,
     ORDER_SENT,
 )
+from engine.live_gate import FLAG
 from tests.support.desks import (
     SYMBOLS,
     added,
@@ -74,6 +75,7 @@ PROFILE: dict[str, Any] = eager_profile(
     "faults",
     FAMILY,
     exits={"time_multiple": 3.0},
+    gates={"clock_max": "15s"},  # a moment of a busy machine is seconds of this market
     live={"deadline": "5s", "quarantine": "10s", "reconcile_every": "20s"},
 )
 
@@ -110,6 +112,7 @@ class Scene(Attending):
         self.clock: Any = None
         self.alerts: Alerts | None = None
         self.told: list[tuple[str, str]] = []  # code, facts, as raised
+        self.alerts: Alerts | None = None
         self.bodies: list[str] = []  # messages as a person gets them
         self.said: list[str] = []
         self.failure: BaseException | None = None
@@ -282,6 +285,11 @@ class Scene(Attending):
         done = self.desk.venue.faults.done[self.desk.n_before :]
         return [each for each in done if each.kind == kind]
 
+    def acknowledge(self) -> None:
+        """A person has read what was told: until then nothing enters."""
+        assert self.alerts is not None
+        self.alerts.acknowledge()
+
     def by_hand(self, method: str, **params: Any) -> None:
         """Somebody else asks on the same account, over a connection of his own."""
         core = self.desk.venue.core
@@ -341,7 +349,11 @@ class FaultDesk:
         self.at_venue(change)
 
     def ready(
-        self, name: str, mode: str = "live", profile: Mapping[str, Any] | None = None
+        self,
+        name: str,
+        mode: str = "live",
+        profile: Mapping[str, Any] | None = None,
+        flag: str = "local",
     ) -> Ready:
         """What `plan_session` decides for account `name` of this venue."""
         place = self.folder / name
@@ -357,7 +369,7 @@ class FaultDesk:
             "alerts": {"urls": [f"faultdesk://{name}"]},
         }
         given = merged(merged(PROFILE, where), profile or {})
-        ready = plan_session(None, mode, given, {"KAPITAALBOT_LIVE": "local"}, seed=1)
+        ready = plan_session(None, mode, given, {FLAG: flag}, seed=1)
         plan = replace(
             ready.plan,
             hosts=replace(ready.plan.hosts, public=self.venue.public_url),
@@ -379,6 +391,7 @@ class FaultDesk:
         change: Callable[[Ready], Ready] = lambda ready: ready,
         fails: type[BaseException] | None = None,
         take_over: bool = False,
+        flag: str = "local",
         for_s: float = STORY_S,
     ) -> Scene:
         """Operate a session of account `name` through its story."""
@@ -387,7 +400,7 @@ class FaultDesk:
         ended: list[asyncio.Event] = []
         scene = Scene(self, name, story, ended)
         self.n_before = len(self.venue.faults.done)
-        ready = change(self.ready(name, mode, profile))
+        ready = change(self.ready(name, mode, profile, flag))
         scene.clock = ready.plan.clock
         failure: BaseException | None = None
         try:

@@ -25,3 +25,9 @@ _FREE = itertools.count(1)
 def account() -> str:
     """An account that nobody has used."""
     return NAMES[next(_FREE)]
+
+
+@pytest.fixture
+def another_account() -> str:
+    """One more."""
+    return NAMES[next(_FREE)]
