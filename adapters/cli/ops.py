@@ -138,7 +138,7 @@ def folder_facts(folder: Path) -> dict[str, Any]:
     return {
         "folder": str(folder),
         "driven_by": str(read_holder(folder)) if held else "nobody",
-        "killed": "" if killed is None else f"{utc_text(killed.ts)}: {killed.why}",
+        "killed": "no" if killed is None else f"{utc_text(killed.ts)}: {killed.why}",
         "unread": Alerts(folder, WallClock(), None).open_list(),
     }
 

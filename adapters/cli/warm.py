@@ -7,6 +7,7 @@ after the other, which is what the side-by-side processes do.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -42,10 +43,14 @@ Talk = Callable[[str], None]
 
 
 def marker() -> Path:
-    """The file that says that this version of the kernels is compiled."""
-    from engine.jit import CACHE_FOLDER
+    """The file that says that this version of the kernels is compiled, for this copy of it.
 
-    return Path(CACHE_FOLDER) / MARKER
+    numba keeps what it compiled by the place of the source: another checkout has to compile again.
+    """
+    from engine.jit import CACHE_FOLDER, ENGINE
+
+    place = hashlib.sha256(str(ENGINE.resolve()).encode()).hexdigest()[:12]
+    return Path(CACHE_FOLDER) / f"{place}-{MARKER}"
 
 
 def is_warm() -> bool:
