@@ -83,8 +83,6 @@ STOP_PATIENCE_S: Final = 5.0  # for a line to end
 QUIET_PATIENCE_S: Final = 15.0  # for entries to be withdrawn, and positions to have their stop
 SECOND_S: Final = 1.0
 SNAPSHOTS_KEPT: Final = 2
-# Of a burst, the first frames need not wait for the last, nor an order whose sync is back for all of them.
-TURN_FRAMES: Final = 32
 # A thread that computes lets the loop have its turn after so long; Python's own 5 ms are a stall.
 SWITCH_S: Final = 0.0005
 
@@ -505,7 +503,7 @@ class _Loop:
         self.hub: Hub | AttachHub
         if plan.attach is None:
             self.capture = self._capture()
-            self.hub = Hub(self.capture, _Feed(self), plan.hosts, plan.clock, TURN_FRAMES)
+            self.hub = Hub(self.capture, _Feed(self), plan.hosts, plan.clock)
         else:
             symbols = tuple(plan.profile.live.symbols)
             self.hub = AttachHub(

@@ -1,7 +1,8 @@
 """How long does a session take from a frame to an order? A whole one, over loopback sockets.
 
-`python -m tests.bench.session [SECONDS] [RATE] [MODE]`: the local venue, in a process of its own,
-generates a market of about so many messages a second and takes the orders; the session is what
+`python -m tests.bench.session [SECONDS] [RATE] [MODE] [stalls]`: the local venue, in a process of its own,
+generates a market of about so many messages a second and takes the orders; with `stalls` they come as
+over a network that stalls nearly once a second. The session is what
 `kapitaalbot run live` (or paper, shadow) runs, with log, sync, tables, status and all. The core has
 seen too little of the market to trade, so the bench puts an order or a cancel in the place of its
 commands with every fiftieth frame. Stamps are taken from outside, by wrapped methods, and their cost is in
@@ -22,8 +23,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from array import array
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -71,15 +73,43 @@ def symbols() -> tuple[Any, ...]:
 # --- the venue, in a process of its own ---------------------------------------------------------
 
 
-async def serve_market(rate: float) -> None:
+def punctual(batches: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+    """The generator's market without its network: each message is sent when it happened.
+
+    The generator stalls one message in 2,500 for 80 ms on average. At thirty times its usual pace that
+    is nearly once a second, and a sixteenth of all messages would come in bursts of hundreds.
+    """
+    last = 0
+    for batch in batches:
+        batch["ts"] = np.maximum.accumulate(np.maximum(batch["ts_venue"], last))
+        last = int(batch["ts"][-1])
+        yield batch
+
+
+async def serve_market(rate: float, stalls: bool) -> None:
     """Serve until killed; prints the first of its ports."""
     from decimal import Decimal
 
-    from adapters.local_venue import VenueOptions, generated, serve
+    from adapters.local_venue import VenueOptions, serve
+    from adapters.local_venue.source import GENERATED_DEPTH, MarketSource
+    from engine.research.synthetic.config import GeneratorConfig
+    from engine.research.synthetic.market import generate
 
-    start = time.time_ns() + 1_500_000_000  # the opening books take about so long to make
-    source = generated(
-        7, symbols=symbols(), intensity=rate / PER_INTENSITY, level3=False, start_ts=start
+    chosen = GeneratorConfig(
+        seed=7,
+        duration_s=86_400.0,
+        symbols=symbols(),
+        depth=GENERATED_DEPTH,
+        level3=False,
+        tickers=False,
+        intensity=rate / PER_INTENSITY,
+        latency_ms=0.05,
+        warmup_s=60.0,
+        start_ts=time.time_ns() + 1_500_000_000,  # the opening books take about so long to make
+    )
+    batches = generate(chosen, batch_rows=1024)
+    source = MarketSource(
+        chosen.instruments, batches if stalls else punctual(batches), {"book": GENERATED_DEPTH}
     )
     source.peek()
     options = VenueOptions(
@@ -109,9 +139,10 @@ def four_free_ports() -> int:
 
 
 @contextmanager
-def venue_process(rate: float) -> Any:
+def venue_process(rate: float, stalls: bool) -> Any:
     """The first port of a venue, and how much processor it has used (a callable, s)."""
-    arguments = [sys.executable, "-m", "tests.bench.session", "venue", str(rate)]
+    more = ["stalls"] if stalls else []
+    arguments = [sys.executable, "-m", "tests.bench.session", "venue", str(rate), *more]
     process = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
@@ -130,15 +161,18 @@ def processor_of(pid: int) -> float:
 
 
 class Stamps(Attending):
-    """What one session took. All ns; each list holds arrays or numbers, read after the end."""
+    """What one session took, ns: plain arrays, which no collection of garbage looks through.
+
+    Pairs stand one after the other: how long, and how much of it waiting for a processor.
+    """
 
     def __init__(self) -> None:
-        self.done: list[tuple[int, int]] = []  # frame received to core done; of it waiting
-        self.logged: list[int] = []  # ... to log appended
-        self.wire: list[np.ndarray] = []  # the venue's stamp to frame received
-        self.written: list[tuple[int, int]] = []  # frame to order bytes written; of it waiting
-        self.synced: list[int] = []  # of that, the log's way to the disk
-        self.late: list[tuple[int, int]] = []  # loop: how late, of it waiting for a processor
+        self.done = array("q")  # frame received to core done: pairs
+        self.logged = array("q")  # ... to log appended
+        self.wire = array("q")  # the venue's stamp to frame received
+        self.written = array("q")  # frame to order bytes written: pairs
+        self.synced = array("q")  # of that, the log's way to the disk
+        self.late = array("q")  # how late the loop was: pairs
         self.n_frames = 0
         self.began = 0
         self._waited: dict[int, int] = {}  # stamp of a frame: waited for a processor until then
@@ -169,11 +203,11 @@ class Stamps(Attending):
             for ts in ends["ts"].tolist():
                 before = self._waited.pop(ts, 0)
                 if before and self.counts:
-                    self.done.append((now - ts, waited - before))
+                    self.done.extend((now - ts, waited - before))
                     self._cause = (ts, before)
             if self.counts:
                 told = ends[ends["ts_venue"] > 0]
-                self.wire.append(told["ts"] - told["ts_venue"])
+                self.wire.extend((told["ts"] - told["ts_venue"]).tolist())
                 self._rows = ends["ts"].copy()
                 due = self.n_frames >= (orders.n + 1) * EVERY
                 if due and not self._within and status == FOLLOWED and len(ends):
@@ -196,7 +230,7 @@ class Stamps(Attending):
             await asyncio.sleep(PROBE_S)
             late = clock() - due
             if self.counts:
-                self.late.append((late, min(late, self.waited() - before)))
+                self.late.extend((late, min(late, self.waited() - before)))
 
     @contextmanager
     def installed(self, private: str) -> Any:
@@ -212,7 +246,7 @@ class Stamps(Attending):
             def appended(log: LogWriter, rows: np.ndarray) -> int:
                 found: int = before(log, rows)
                 if len(self._rows):
-                    self.logged += (time.time_ns() - self._rows).tolist()
+                    self.logged.extend((time.time_ns() - self._rows).tolist())
                     self._rows = self._rows[:0]
                 return found
 
@@ -255,7 +289,7 @@ class Stamps(Attending):
                 ts, waited = self._due.pop(id(frame), (0, 0))
                 await before(line, frame, text=text)
                 if ts:
-                    self.written.append((time.time_ns() - ts, self.waited() - waited))
+                    self.written.extend((time.time_ns() - ts, self.waited() - waited))
 
             return written
 
@@ -316,17 +350,17 @@ class Orders:
 # --- one run ------------------------------------------------------------------------------------
 
 
-def measure(seconds: float, rate: float, mode: str) -> dict[str, Any]:
+def measure(seconds: float, rate: float, mode: str, stalls: bool = False) -> dict[str, Any]:
     """Run a session for so long (after its first ten seconds); figures in microseconds."""
-    found = run_once(seconds, rate, mode)
+    found = run_once(seconds, rate, mode, stalls)
     # The first run of a version may do nothing but compile.
-    return found or run_once(seconds, rate, mode)
+    return found or run_once(seconds, rate, mode, stalls)
 
 
-def run_once(seconds: float, rate: float, mode: str) -> dict[str, Any]:
+def run_once(seconds: float, rate: float, mode: str, stalls: bool) -> dict[str, Any]:
     """As `measure`; nothing where the session never came to its frames."""
     stamps = Stamps()
-    with tempfile.TemporaryDirectory() as folder, venue_process(rate) as (port, venue_cpu):
+    with tempfile.TemporaryDirectory() as folder, venue_process(rate, stalls) as (port, venue_cpu):
         given = {
             **EAGER,
             "run": {"out": f"{folder}/runs", "name": "bench", "cash": 1_000_000},
@@ -362,7 +396,7 @@ def run_once(seconds: float, rate: float, mode: str) -> dict[str, Any]:
         return {}
     late, done, written = map(_pairs, (stamps.late, stamps.done, stamps.written))
     worst = late[np.argmax(late[:, 0])]
-    wire = _joined(stamps.wire)
+    wire = np.array(stamps.wire, np.int64)
     return {
         "mode": mode,
         "seconds": seconds,
@@ -396,11 +430,7 @@ def _own_cpu() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def _joined(parts: list[np.ndarray]) -> np.ndarray:
-    return np.concatenate(parts) if parts else np.zeros(0, np.int64)
-
-
-def _pairs(found: list[tuple[int, int]]) -> np.ndarray:
+def _pairs(found: array[int]) -> np.ndarray:
     return np.array(found, np.int64).reshape(-1, 2)
 
 
@@ -414,9 +444,11 @@ def _quantiles(ns: np.ndarray) -> list[float]:
     ]
 
 
-def session_table(seconds: float = 60, rate: float = 2000, mode: str = "live") -> str:
+def session_table(
+    seconds: float = 60, rate: float = 2000, mode: str = "live", stalls: str = ""
+) -> str:
     """The figures of one run, for people."""
-    found = measure(seconds, rate, mode)
+    found = measure(seconds, rate, mode, bool(stalls))
     if not found:
         return f"\na {mode} session came to no frames within {seconds:g} s"
     lines = [
@@ -435,10 +467,10 @@ def session_table(seconds: float = 60, rate: float = 2000, mode: str = "live") -
 
 def main() -> None:
     if sys.argv[1:2] == ["venue"]:
-        asyncio.run(serve_market(float(sys.argv[2])))
+        asyncio.run(serve_market(float(sys.argv[2]), "stalls" in sys.argv))
         return
     numbers = [float(each) for each in sys.argv[1:3]]
-    print(session_table(*numbers, *sys.argv[3:4]))
+    print(session_table(*numbers, *sys.argv[3:5]))
 
 
 if __name__ == "__main__":
