@@ -23,7 +23,7 @@ import numpy as np
 from adapters.runs import make_manifest, table_sink, write_json
 from engine.config import config_hash, make_profile
 from engine.core.state import Core, make_core
-from engine.errors import ConfigError, DataError, MismatchError
+from engine.errors import ConfigError, DataError, MismatchError, RefusedError
 from engine.events import BALANCE, ORDER_ACK, ORDER_FILL, ORDER_PENDING, ORDER_TRAILED, empty
 from engine.flow.advance import make_link
 from engine.flow.driver import World
@@ -410,7 +410,15 @@ def _take_snapshot(folder: Path, built: Built, seq_last: int) -> int:
 
 
 def finish(folder: Path) -> dict[str, Any]:
-    """Write tables and manifest of a session that died before it could. Returns the manifest."""
+    """Write tables and manifest of a session that died before it could. Returns the manifest.
+
+    raises RefusedError where it has its manifest already
+    """
+    if _manifest(folder) is not None:
+        raise RefusedError(
+            f"{folder.name} ended by itself and has its manifest: there is nothing to finish.",
+            "`kapitaalbot run show` prints it, `kapitaalbot run verify` proves it.",
+        )
     built = open_session(folder)
     if check_log(folder / LOG).damage is not None:
         recover_log(folder / LOG, only_torn=True)
