@@ -16,7 +16,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -40,6 +39,7 @@ from tests.support import crash_hooks
 from tests.support.crash_desk import HISTORY_S, PROFILE, judge, key_of, merged, runs_in
 from tests.support.crash_nursery import SECOND, Goal
 from tests.support.crash_points import Point, pull_the_plug
+from tests.support.in_place import without_threads
 from tests.support.one_clock import OneClock
 
 SEED = 7
@@ -79,24 +79,6 @@ class Ears(Attending):
 
     def _take(self, markers: Any) -> None:
         self.told += [each.alert for each in markers if each.alert]
-
-
-class InPlace:
-    """Tables and snapshots are written where they are handed over: there is no second thread."""
-
-    failure = None
-
-    def put(self, sink: Any, rows: Any) -> None:
-        sink.append(rows)
-
-    def call(self, job: Any) -> None:
-        job()
-
-    def settle(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
 
 
 class World:
@@ -247,13 +229,7 @@ class Worlds:
         once = cache(lambda names: load_plugins(names))
         for module in (start, sessions):
             patch.setattr(module, "load_plugins", lambda names: once(tuple(names)))
-        patch.setattr(live, "_Writer", InPlace)
-        patch.setattr(live, "_run", lambda main: self.loop.carry(main))  # type: ignore[union-attr]
-        # A disk that takes no time of the one clock.
-        patch.setattr(live, "time", SimpleNamespace(perf_counter_ns=lambda: 0))
-        # Its pauses cost this process a quarter of a second each, and matter to no clock of ours.
-        idle = dict.fromkeys(("collect", "freeze", "unfreeze"), lambda: None)
-        patch.setattr(live, "gc", SimpleNamespace(**idle))
+        without_threads(patch, lambda main: self.loop.carry(main))  # type: ignore[union-attr]
         compile_venue()
         quiet = {"families": {"always": {"enabled": False}}, "live": {"snapshot_every": "1h"}}
         with self._world("history", None, None) as world:
