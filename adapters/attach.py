@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -52,6 +52,7 @@ class AttachHub:
         self._begin, self._take, self._say = begin, take, say
         self._calls: deque[Callable[[int], None]] = deque()
         self._tail: LogFollower | None = None
+        self._gone = False  # the part that is followed was removed
         self._part = ""
         self._rows: np.ndarray | None = None  # row of the capture's table to ours, -1: not ours
         self._last = 0
@@ -92,11 +93,11 @@ class AttachHub:
             self._calls.popleft()(self.stamp())
 
     def _poll(self) -> None:
-        if self._tail is None or self._tail.closed:
+        if self._tail is None or self._gone or self._tail.closed:
             self._next_part()
-        if self._tail is None:
+        if self._tail is None or self._gone:
             return
-        for rows in self._tail.read():
+        for rows in self._news(self._tail):
             self._hear(rows)
         if self._rows is None:
             self._listed(self._tail.header.instruments)
@@ -105,6 +106,15 @@ class AttachHub:
         if silent and not self._silent:
             self._say("warning", f"the capture of {self._store} says nothing any more")
         self._silent = silent
+
+    def _news(self, tail: LogFollower) -> Iterator[np.ndarray]:
+        """What the part has said since; one that is no longer there has nothing more to say."""
+        try:
+            yield from tail.read()
+        except FileNotFoundError:
+            # A capture that begins anew drops or seals what the one before left. The next part
+            # begins with a gap, whatever was lost of this one.
+            self._gone = True
 
     def _next_part(self) -> None:
         """The newest part to begin with, then each that follows."""
@@ -119,6 +129,7 @@ class AttachHub:
             return
         chosen = later[0] if self._tail is not None else later[-1]
         self._part, self._tail, self._rows = chosen.name, LogFollower(chosen), None
+        self._gone = False
 
     def _listed(self, table: InstrumentTable) -> None:
         missing = [each for each in self._symbols if each not in table]
@@ -135,8 +146,8 @@ class AttachHub:
         self._begin(ours)
         if self._begun:
             # Each part begins with books as they stand; what lies between two parts is not known.
-            gap = event(GAP, self.stamp(), id=GAP_SOURCE, aux=self._last)
-            self._take(gap)
+            before = self._last
+            self._take(event(GAP, self.stamp(), id=GAP_SOURCE, aux=before))
         self._begun = True
 
     def _hear(self, rows: np.ndarray) -> None:

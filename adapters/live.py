@@ -85,6 +85,8 @@ SECOND_S: Final = 1.0
 SNAPSHOTS_KEPT: Final = 2
 # A thread that computes lets the loop have its turn after so long; Python's own 5 ms are a stall.
 SWITCH_S: Final = 0.0005
+# What a core knows of the process that it was in: it ended, and these with it.
+OF_A_PROCESS: Final = ("stopping", "lag_ns", "heartbeat_ts", "clock_ts", "clock_offset")
 
 Talk = Callable[[str], None]
 Progress = Callable[[dict[str, Any]], None]
@@ -453,6 +455,8 @@ def _take_up(
             "Set the clock. Where a local venue's market began anew, start anew as well: --fresh.",
         )
     restore_core(core, core_arrays(left.built.core))
+    for name in OF_A_PROCESS:
+        core.glob[0][name] = 0
     if paper is not None and left.built.paper is not None:
         paper.restore(left.built.paper.arrays())
     return left

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import threading
 from collections.abc import Callable, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any, Final, TextIO
@@ -75,19 +76,23 @@ class _File:
         self._path, self._size_max = path, size_max
         self._fd = -1
         self._size = 0
+        # The session and the alerts' thread write: a file that one of them changes under the other
+        # would take its line to whatever was opened under that number meanwhile.
+        self._lock = threading.Lock()
         self.n_failed = 0
 
     def write(self, line: bytes) -> bool:
         """Append one line; says whether that worked. Never raises OSError."""
-        try:
-            if self._fd < 0:
-                self._open()
-            elif self._size + len(line) > self._size_max:
-                self._rotate()
-            self._size += os.write(self._fd, line)
-        except OSError:
-            self.n_failed += 1
-            return False
+        with self._lock:
+            try:
+                if self._fd < 0:
+                    self._open()
+                elif self._size + len(line) > self._size_max:
+                    self._rotate()
+                self._size += os.write(self._fd, line)
+            except OSError:
+                self.n_failed += 1
+                return False
         return True
 
     def _open(self) -> None:
@@ -96,7 +101,7 @@ class _File:
         self._size = os.fstat(self._fd).st_size
 
     def _rotate(self) -> None:
-        self.close()
+        self._end()
         for i in range(FILES_KEPT - 1, 0, -1):
             older = self._path.with_name(f"{self._path.name}.{i}")
             newer = self._path.with_name(f"{self._path.name}.{i - 1}") if i > 1 else self._path
@@ -105,6 +110,10 @@ class _File:
         self._open()
 
     def close(self) -> None:
+        with self._lock:
+            self._end()
+
+    def _end(self) -> None:
         if self._fd >= 0:
             fd, self._fd = self._fd, -1
             os.close(fd)

@@ -47,7 +47,7 @@ from engine.errors import (
     StorageError,
     VenueError,
 )
-from engine.events import HEALTH, HEALTH_ALERTS
+from engine.events import HEALTH, HEALTH_ALERTS, MODE, MODE_HALT, WHO_OPERATOR, WHY_KILL
 from engine.reports.markers import NAMES, Marker, Markers
 from engine.session.loop import event
 from engine.units import from_money
@@ -112,6 +112,9 @@ class Watch(Attending):
         self._secrets_told = False
         self._unsound: set[str] = set()  # families whose answers were refused
         self._told_unsound = 0
+        self._killed = ready.plan.killed  # the core was told of the kill flag
+        self._status_problem = ""
+        self._status_told = ""
 
     # --- life ---
 
@@ -257,6 +260,16 @@ class Watch(Attending):
             self._beside(name, "error", "feed", name, since=since, orders_unknown=orders)
             self._apart = -1  # told, until it is back
 
+    def _look_at_kill_flag(self) -> None:
+        """It counts however it was set: while we started, or while nobody answered the socket."""
+        killed = self._kill.is_set()
+        if killed and not self._killed and self._post is not None:
+            glob = self.running.built.core.glob[0]
+            if int(glob["mode"]) < MODE_HALT:
+                why = {"aux": MODE_HALT, "id": WHO_OPERATOR, "qty": WHY_KILL}
+                self._post(event(MODE, 0, **why))
+        self._killed = killed
+
     def _look_at_disk(self, running: Running) -> None:
         free = shutil.disk_usage(running.folder).free
         if free < DISK_LOW and not self._low:
@@ -289,6 +302,7 @@ class Watch(Attending):
         self._look_at_answers(running)
         self._look_at_profile()
         self._telemetry.look()
+        self._look_at_kill_flag()
         n_open = self.alerts.open_count()
         if n_open != self._alerts_told and self._post is not None:
             self._alerts_told = n_open
@@ -306,6 +320,11 @@ class Watch(Attending):
         if machine_ns + 500_000_000 >= self._status_ns:
             self._status_ns = machine_ns + every
             self._write_status(running, now)
+        if self._status_problem != self._status_told:
+            # Said here: the thread that writes it is not the log's.
+            self._status_told = self._status_problem
+            if problem := self._status_problem:
+                self.say("warning", f"the status file cannot be written: {problem}")
         if self._show is not None:
             self._show(self.status_of(running, now))
 
@@ -355,10 +374,16 @@ class Watch(Attending):
         text = json.dumps(facts, indent=1, sort_keys=True) + "\n"
 
         def write() -> None:
-            # Seen whole or not at all; whether it survives a power cut does not matter.
+            # Seen whole or not at all; whether it survives a power cut does not matter, nor does a
+            # session end because of a page for people.
             temporary = path.with_name(f".{path.name}.tmp")
-            temporary.write_text(self._clean(text))
-            os.replace(temporary, path)
+            try:
+                temporary.write_text(self._clean(text))
+                os.replace(temporary, path)
+            except OSError as error:
+                self._status_problem = error.strerror or str(error)
+            else:
+                self._status_problem = ""
 
         if ended:
             write()

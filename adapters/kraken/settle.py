@@ -56,6 +56,7 @@ from engine.events import (
     ORDER_REJECT,
     REJECT_UNKNOWN_ORDER,
 )
+from engine.instruments import UnknownSymbolError
 
 LAG_NS: Final = 60 * SECOND  # REST was seen so far behind the stream
 SKEW_NS: Final = 1 * SECOND  # of the two clocks; beyond it no entry is made at all
@@ -288,7 +289,11 @@ class Settle:
                 trades = mapping(result, "TradesHistory")
                 self._note("info", f"fills: {page} of {n_pages} pages are left")
             found = mapping(trades.get("trades"), "TradesHistory")
-            news = {key: row for key, row in found.items() if not self._account.seen(key)}
+            news = {
+                key: row
+                for key, row in found.items()
+                if not self._account.seen(key) and self._is_listed(key, row)
+            }
             whose, now = yield from self._name(news, rows, now)
             if news:
                 self.counts["fills by REST"] += len(news)
@@ -298,6 +303,21 @@ class Settle:
                 ]
                 self._tell(self._account.settle(fills, [], now), now)
         return now
+
+    def _is_listed(self, exec_id: str, row: Any) -> bool:
+        """Is the fill of a pair that AssetPairs lists? Any other is none that we trade.
+
+        A person may trade what is listed elsewhere, or no longer: that must not keep us from agreeing.
+        """
+        name = str(mapping(row, f"the trade {exec_id}").get("pair"))
+        try:
+            self._names.symbol(name)
+        except UnknownSymbolError:
+            if not self.counts["fills of pairs that are not listed"]:
+                self._note("warning", f"a fill of {printable(name)} is left out: it is not listed")
+            self.counts["fills of pairs that are not listed"] += 1
+            return False
+        return True
 
     def _name(
         self, news: dict[str, Any], rows: dict[str, Any], now: int
