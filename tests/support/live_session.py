@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from adapters.live import Ran, run_session
+from adapters.attending import Attending, Several
+from adapters.live import Ran, Running, run_session
 from adapters.local_venue import LocalVenue, VenueOptions, generated
 from adapters.local_venue.account import compile_venue
 from adapters.local_venue.keys import DEMO_KEY, DEMO_SECRET
@@ -69,14 +71,48 @@ def ready_for(
     return replace(ready, plan=plan, addresses=where)
 
 
+class Until(Attending):
+    """Stops a session once it has enough, looked at each second. A busy machine takes longer to."""
+
+    def __init__(self, enough: Callable[[Running], bool]) -> None:
+        self._enough = enough
+        self._ended: asyncio.Event | None = None
+
+    def stop(self, ended: asyncio.Event) -> None:
+        self._ended = ended
+
+    def second(self, running: Running, now: int) -> None:
+        if self._ended is not None and self._enough(running):
+            self._ended.set()
+
+
+def commands(running: Running) -> int:
+    """How many commands the session's core has given so far."""
+    return running.session.n_commands if running.session is not None else 0
+
+
+def bought(running: Running) -> bool:
+    """Did an entry of the session fill?"""
+    positions = running.built.core.symbols["position"]
+    return bool((positions["qty"] > 0).any() or (positions["n_trips"] > 0).any())
+
+
 def run_for(
     ready: Ready,
     seconds: float,
     say: Callable[[str, str], None] = lambda level, text: None,
     condition: Any = None,
+    until: Callable[[Running], bool] | None = None,
     **more: Any,
 ) -> Ran:
-    """Run a session for so many seconds of the machine; the next one takes its core up."""
+    """Run a session for so many seconds of the machine; the next one takes its core up.
+
+    until : ends it sooner, once it has what the test is about
+    """
+    if until is not None:
+        watch = Until(until)
+        others = [more.pop("attending")] if "attending" in more else []
+        more |= {"attending": Several([*others, watch], pytest.fail), "stop": watch.stop}
     with held_account(ready) as lease:
         prepare = None
         if ready.gate.may_send:

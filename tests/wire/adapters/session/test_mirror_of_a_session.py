@@ -11,10 +11,17 @@ from adapters.mirroring import Mirroring
 from adapters.sessions import LOG, verify
 from engine.events import ORDER_FILL
 from engine.flow.log import LogReader
-from tests.support.live_session import demo_keys, market, ready_for, run_for  # noqa: F401
+from tests.support.live_session import (
+    bought,
+    commands,
+    demo_keys,  # noqa: F401
+    market,
+    ready_for,
+    run_for,
+)
 from tests.support.postgres import place, server  # noqa: F401
 
-SECONDS = 20.0
+MOST_S = 120.0
 
 
 @pytest.mark.parametrize("required", [False, True])
@@ -30,9 +37,8 @@ def test_the_database_holds_the_orders_and_fills_of_the_run(tmp_path, place, req
             replace(place.settings, required=required),
         )
         mirror.required = required
-        ran = run_for(
-            ready, SECONDS, attending=mirror, condition=mirror.committed if required else None
-        )
+        condition = mirror.committed if required else None
+        ran = run_for(ready, MOST_S, attending=mirror, condition=condition, until=bought)
 
     async def rows(text: str) -> list[tuple[object, ...]]:
         async with place.connected() as connection:
@@ -63,7 +69,10 @@ def test_a_mirror_that_is_required_and_gone_keeps_entries_back(tmp_path, place) 
             lambda code, **facts: None,
             replace(gone, required=True),
         )
-        ran = run_for(ready, SECONDS, attending=mirror, condition=mirror.committed)
+        ran = run_for(
+            ready, MOST_S, attending=mirror, condition=mirror.committed,
+            until=lambda running: commands(running) >= 3 and any("mirror is off" in each[1] for each in said),
+        )  # fmt: skip
 
     assert verify(ran.folder).ok
     assert ran.manifest["rows"]["commands"] > 0

@@ -8,15 +8,23 @@ import pytest
 from adapters.kraken.account import AccountFeed
 from adapters.kraken.private_frames import FILE, read_frames
 from adapters.kraken.wire import Balances, Executions, decode
+from adapters.live import Running
 from adapters.local_venue.keys import DEMO_KEY
 from adapters.sessions import LOG, last_state, open_session, verify
 from engine.events import MODE, MODE_EXIT_ONLY, MODE_NORMAL, ORDER_FILL, ORDER_REJECT, ORDER_SENT
 from engine.flow.log import LogReader
 from engine.reports.frames import Run
 from engine.session.state import state_digest
-from tests.support.live_session import demo_keys, market, ready_for, run_for  # noqa: F401
+from tests.support.live_session import (
+    bought,
+    commands,
+    demo_keys,  # noqa: F401
+    market,
+    ready_for,
+    run_for,
+)
 
-SECONDS = 25.0  # at thirty times the pace: twelve minutes of market
+MOST_S = 120.0  # a session ends as soon as it has what its test is about
 
 
 def rows_of(folder: Path) -> np.ndarray:
@@ -42,7 +50,8 @@ def fills_of_frames(folder: Path) -> list[tuple[int, int, int]]:
 @pytest.mark.usefixtures("demo_keys")
 def test_a_session_trades_and_its_log_gives_the_same_again(tmp_path, mode) -> None:
     with market() as venue:
-        ran = run_for(ready_for(venue, tmp_path, mode), SECONDS)
+        enough = bought if mode == "live" else lambda running: commands(running) >= 3
+        ran = run_for(ready_for(venue, tmp_path, mode), MOST_S, until=enough)
         books = venue.core.clients[DEMO_KEY].account if mode == "live" else None
 
     found = verify(ran.folder)
@@ -75,12 +84,20 @@ def test_a_session_trades_and_its_log_gives_the_same_again(tmp_path, mode) -> No
 def test_the_next_session_takes_up_where_the_last_one_stopped(tmp_path) -> None:
     """Position, orders and client ids go on; the log of the second begins with the first's core."""
     with market() as venue:
-        first = run_for(ready_for(venue, tmp_path, "live"), 20.0)
+        first = run_for(ready_for(venue, tmp_path, "live"), MOST_S, until=bought)
         ready = ready_for(venue, tmp_path, "live")
         assert ready.plan.previous == first.folder.resolve()
-        second = run_for(ready, 15.0)
+        ended = last_state(first.folder).built.core
 
-    ended = last_state(first.folder).built.core
+        def goes_on(running: Running) -> bool:
+            glob = running.built.core.glob[0]
+            return (
+                glob["mode"] == MODE_NORMAL
+                and glob["n_evaluations"] > ended.glob[0]["n_evaluations"]
+            )
+
+        second = run_for(ready, MOST_S, until=goes_on)
+
     whole = last_state(first.folder, from_start=True).built.core
     assert state_digest(ended) == state_digest(whole)
     assert verify(second.folder).ok
