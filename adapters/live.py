@@ -598,13 +598,13 @@ class _Loop:
     def post(self, rows: np.ndarray, then: Callable[[], None] | None = None) -> None:
         """Rows of anybody else: they wait their turn, and are stamped with it.
 
-        then : called once the core has learned them
+        then : called once the core has learned them; never, where the session has failed
         """
 
         def call(ts: int) -> None:
             rows["ts"] = ts
             self._take(rows, ts)
-            if then is not None:
+            if then is not None and self.failure is None:
                 then()
 
         self.hub.post(call)
@@ -696,7 +696,8 @@ class _Loop:
         try:
             await self.running.account.run(self._line_ended)
         except Exception as error:
-            self.failure = self.failure or error
+            self.failure = self.hub.failure = self.failure or error
+            self.hub.post(lambda _: None)  # so that it looks
 
     # --- the end ---
 

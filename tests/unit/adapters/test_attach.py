@@ -1,4 +1,4 @@
-"""A session that follows a capture: what lies between two parts, a part that goes."""
+"""A session that follows a capture: what lies between two parts, a part that goes, an end elsewhere."""
 
 import asyncio
 import shutil
@@ -8,15 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from adapters.attach import AttachHub
 from adapters.kraken.keeper import PARTS
+from adapters.live import run_session
 from adapters.record import SPOOL
+from adapters.start import plan_session
 from engine.clock import WallClock
+from engine.errors import VenueError
 from engine.events import GAP, HEARTBEAT
 from engine.flow.log import LogWriter
 from engine.instruments import InstrumentTable
-from engine.session.loop import event
+from engine.session.loop import ShadowGateway, event
 from tests.support.short_market import short_market
 
 PATIENCE_S = 20.0
@@ -114,3 +118,43 @@ def test_a_part_that_is_removed_is_followed_by_the_next_one(tmp_path: Path) -> N
 
     asyncio.run(main())
     assert len(listener.heard(GAP)) == 1
+
+
+class BrokenAccount:
+    """An account whose line ends with an error, as one does whose key was taken away."""
+
+    gateway = ShadowGateway()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        raise VenueError("the line is gone")
+
+    def facts(self) -> dict[str, Any]:
+        return {}
+
+
+def test_an_account_that_fails_ends_an_attached_session(tmp_path: Path) -> None:
+    """It must not live on without its account, deaf to the market, and say nothing."""
+    capture = Capture(tmp_path / "store")
+    log = capture.part("a-1")
+    capture.beat(log, WallClock().now())
+
+    ended: list[asyncio.Event] = []
+    patience: list[str] = []
+
+    def give_up() -> None:
+        patience.append("it went on")
+        ended[0].set()
+
+    async def prepare(_: Any) -> Any:
+        asyncio.get_running_loop().call_later(PATIENCE_S, give_up)
+        return lambda running: BrokenAccount()
+
+    given = {
+        "run": {"out": str(tmp_path / "runs")},
+        "live": {"symbols": list(SYMBOLS), "state": str(tmp_path / "state")},
+    }
+    ready = plan_session(None, "shadow", given, {}, attach=capture.store)
+    with pytest.raises(VenueError, match="the line is gone"):
+        run_session(ready.plan, prepare=prepare, stop=ended.append)
+    log.close()
+    assert patience == []
