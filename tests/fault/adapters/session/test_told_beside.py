@@ -75,7 +75,7 @@ def test_h07_a_key_of_another_account_starts_no_session_of_this_one(
         yield lambda: False
 
     def wrong_key(ready: Ready) -> Ready:
-        keys = faults.folder / account / "wrong.toml"
+        keys = faults.folder / account / "other-keys.toml"
         keys.touch(0o600)
         keys.write_text(f'key = "{key_of(another_account)}"\nsecret = "{DEMO_SECRET}"\n')
         return replace(ready, keys=KeysOnce(f"file:{keys}"))

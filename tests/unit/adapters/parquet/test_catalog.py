@@ -207,8 +207,8 @@ def test_without_the_extra_it_says_what_to_install(
 def test_trades_of_each_pair_are_summed_as_python_sums_them(store: Path) -> None:
     trades = ROWS[(ROWS["kind"] == ev.TRADE) & (ROWS["flags"] & ev.SNAPSHOT == 0)]
     with connect(store, "a") as sql:
-        rows = sql.sql("SELECT * FROM pair_trades").to_arrow_table().to_pylist()
-        days = sql.sql("SELECT * FROM pair_days").to_arrow_table().to_pylist()
+        rows = sql.sql("SELECT * FROM pair_trades").pl().to_dicts()
+        days = sql.sql("SELECT * FROM pair_days").pl().to_dicts()
 
     assert [row["symbol"] for row in rows] == sorted({TABLE[int(i)].symbol for i in trades["sym"]})
     for row in rows:
