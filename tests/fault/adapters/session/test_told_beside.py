@@ -32,10 +32,10 @@ def test_v06_d15_a_full_rest_counter_and_an_edited_profile_are_told_and_it_trade
         scene.strike(kind="abort", endpoint="private")
         yield lambda: scene.raised("RATE_REST")
         assert not scene.raised("CONFIG_CHANGED_ON_DISK"), "touched is not edited"
-        cash = int(scene.glob["cash"])
+        params = scene.core.params.tobytes()
         profile.write_text("[run]\ncash = 2\n")
         yield lambda: scene.raised("CONFIG_CHANGED_ON_DISK")
-        assert int(scene.glob["cash"]) == cash
+        assert scene.core.params.tobytes() == params, "it goes on with what it began with"
         yield lambda: scene.clean and scene.protected()
         process = json.loads((scene.running.folder / "status.json").read_text())["process"]
         assert process["memory_bytes"] > 10_000_000
