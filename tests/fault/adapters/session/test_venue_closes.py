@@ -5,6 +5,7 @@ RELIABILITY 2.8: 16 (V22, V23, V24).
 
 from collections.abc import Iterator
 
+from engine.commands import ROLE_ENTRY
 from engine.instruments import STATUS_CODES, STATUS_MAINTENANCE, STATUS_ONLINE, STATUS_REDUCE_ONLY
 from tests.support.fault_desk import Condition, FaultDesk, Scene
 
@@ -29,7 +30,13 @@ def test_v22_before_announced_maintenance_entries_end_and_the_switch_is_off(
         yield lambda: trading(scene) and scene.client.desk.switch_at > 0
         scene.strike(kind="announce", ms=60_000, lasts=120)
         yield lambda: scene.client.desk.switch_at == 0 and knows(scene, STATUS_REDUCE_ONLY)
-        yield lambda: not any(each.side > 0 for each in scene.open_at_venue())
+        # Also none that is on its way, which no venue has heard of yet.
+        yield (
+            lambda: (
+                not any(each.side > 0 for each in scene.open_at_venue())
+                and not len(scene.orders(ROLE_ENTRY, open_only=True))
+            )
+        )
         n = scene.n_buys()
         yield scene.after(20)
         assert scene.n_buys() == n, "an entry right before the venue closes"
