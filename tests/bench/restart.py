@@ -178,7 +178,7 @@ def restart_table(n_events: int = 1_000_000, rounds: int = 5) -> str:
     from tests.support.toml import toml
 
     os.environ |= {"KAPITAALBOT_KRAKEN_KEY": DEMO_KEY, "KAPITAALBOT_KRAKEN_SECRET": DEMO_SECRET}
-    with tempfile.TemporaryDirectory() as name, venue_process(RATE) as (port, _):
+    with tempfile.TemporaryDirectory() as name, venue_process(RATE, False) as (port, _):
         folder = Path(name)
         profile = folder / "profile.toml"
         profile.write_text(toml(profile_of(folder, port)))
