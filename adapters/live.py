@@ -284,7 +284,7 @@ class Running:
             assign_seq=True,
             behind=True,
         )
-        self._segments = Segments(self.folder / LOG, "*.arrows")
+        self._segments = Segments(self.folder / LOG, "*.arrows", lambda: self.log.written)
         self.gateway: Gateway = paper if paper is not None else ShadowGateway()
         self.session: Session | None = None
         self.account: Account | None = None

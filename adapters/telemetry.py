@@ -14,6 +14,7 @@ import os
 import resource
 import shutil
 import sys
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -151,15 +152,23 @@ class Edited:
 
 
 class Segments:
-    """Files of a folder that are only ever appended to. Ask about once a second."""
+    """Files of a folder that are only ever appended to. Ask about once a second.
 
-    def __init__(self, folder: Path, pattern: str) -> None:
-        self._folder, self._pattern = folder, pattern
-        self._known: dict[Path, tuple[int, int, int, bytes]] = {}  # device, inode, size, head
+    written : bytes of each, by name, as their writer put them there by now
+    """
+
+    def __init__(
+        self, folder: Path, pattern: str, written: Callable[[], Mapping[str, int]]
+    ) -> None:
+        self._folder, self._pattern, self._written = folder, pattern, written
+        self._known: dict[Path, tuple[int, int, bytes]] = {}  # device, inode, head
 
     def touched(self) -> str:
         """What somebody did to one of them since it was first seen; "" for nothing."""
-        for path, (device, inode, size, head) in self._known.items():
+        # The length of a file says nothing: its writer puts zeros ahead, and takes them away again.
+        written = self._written()
+        for path, (device, inode, head) in self._known.items():
+            size = written.get(path.name, 0)
             try:
                 found, now = path.stat(), _head(path)
             except OSError as error:
@@ -170,11 +179,10 @@ class Segments:
                 return f"{path.name} has {found.st_size} bytes of the {size} that were written"
             if now[: len(head)] != head:
                 return f"{path.name} was overwritten"
-            self._known[path] = device, inode, found.st_size, head
         for path in self._folder.glob(self._pattern):
             if path not in self._known:
                 found = path.stat()
-                self._known[path] = found.st_dev, found.st_ino, found.st_size, _head(path)
+                self._known[path] = found.st_dev, found.st_ino, _head(path)
         return ""
 
 

@@ -138,6 +138,10 @@ class _BehindFile(AppendFile):
         assert self.real is not None, "its creation comes first"
         return self.real
 
+    @property
+    def written(self) -> int:
+        return 0 if self.real is None else self.real.size
+
     def write(self, data: bytes | memoryview) -> None:
         """All of `data` or, if the disk still lets us, nothing of it."""
         self._behind.do("write", lambda: self._write(data))

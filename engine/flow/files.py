@@ -37,6 +37,11 @@ class AppendFile:
         self.size = size
         self._filled = size
 
+    @property
+    def written(self) -> int:
+        """Bytes that the file has by now, without zeros."""
+        return self.size
+
     def write(self, data: bytes | memoryview) -> None:
         """Append all of `data`; a short write goes on where it stopped. Raises OSError."""
         rest = memoryview(data).cast("B")

@@ -124,6 +124,7 @@ class LogWriter:
         self._buffer = np.empty(flush_rows, EVENT)
         self._n_buffered = 0
         self._file: AppendFile | None = None
+        self._made: dict[str, AppendFile] = {}
         self._failure = ""
         self.n_events = 0  # appended, buffered ones included
         self.seq_last = seq_first - 1
@@ -151,6 +152,14 @@ class LogWriter:
     def chain(self) -> str:
         """The chain over everything that was flushed, headers included, hex."""
         return self._chain
+
+    @property
+    def written(self) -> dict[str, int]:
+        """Bytes of each segment that this writer made, as they stand in its file by now.
+
+        A file may be longer for a while: zeros that are cut off again where they were not needed.
+        """
+        return {name: file.written for name, file in self._made.items()}
 
     @property
     def ok(self) -> bool:
@@ -326,6 +335,7 @@ class LogWriter:
             self._file.write(self._encoder.header_bytes)
             self._file.sync()
             self._files.rename(temporary, final)
+        self._made[final.name] = self._file
         self._chain = self._encoder.chain
 
     def _end_segment(self) -> None:

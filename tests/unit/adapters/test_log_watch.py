@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -37,7 +38,7 @@ def log(tmp_path: Path) -> Iterator[LogWriter]:
 
 @pytest.fixture
 def watch(log: LogWriter) -> Segments:
-    made = Segments(log.path, "*.arrows")
+    made = Segments(log.path, "*.arrows", lambda: log.written)
     assert made.touched() == ""
     return made
 
@@ -73,6 +74,34 @@ def test_a_log_that_grows_and_begins_segments_was_not_touched(
     assert len(segments(log)) > 6
     log.close()
     assert watch.touched() == ""
+
+
+def test_zeros_that_the_writer_takes_away_again_were_nobodys_doing(tmp_path: Path) -> None:
+    """A session's log has them ahead of it; a segment that is full loses those it did not need."""
+    with LogWriter(
+        tmp_path / "log",
+        InstrumentTable([]),
+        log_id="a",
+        assign_seq=True,
+        segment_bytes=100_000,
+        behind=True,
+    ) as log:
+        watch = Segments(log.path, "*.arrows", lambda: log.written)
+        for i in range(3):
+            log.append(beats(400, 20 + i))
+            log.sync()
+            assert watch.touched() == ""
+        (first,) = segments(log)
+        while (ahead := first.stat().st_size) < 150_000:
+            time.sleep(0.001)  # the thread puts them there while nobody asks for more
+        assert watch.touched() == ""
+        log.append(beats(400, 30))
+        log.sync()
+        assert len(segments(log)) == 2
+        assert first.stat().st_size < ahead
+        assert watch.touched() == ""
+        cut(first)
+        assert "bytes of the" in watch.touched()
 
 
 @pytest.mark.parametrize("i", [0, 2, -1], ids=["first", "middle", "current"])
