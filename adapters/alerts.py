@@ -9,6 +9,7 @@ Left out: the codes and their sentences (engine/alerts.py).
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -240,7 +241,7 @@ class Alerts:
         self._path = folder / FILE_NAME
         self._clock, self._deliver, self._clean, self._note = clock, deliver, clean, note
         self._files = files
-        self._queue: queue.Queue[Raised | int | None] = queue.Queue(QUEUE_MAX)
+        self._queue: queue.Queue[Raised | None] = queue.Queue(QUEUE_MAX)
         self._outbox = Outbox(repeat_ns, escalate_ns, f" {name}" if name else "")
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()  # around `open` and `number`, which both sides read
@@ -260,9 +261,13 @@ class Alerts:
         with self._lock:
             self._number += 1
             raised = Raised(self._number, code, self._clock.now(), text)
-            shown = merge(self._open, raised) if alert.severity == CRIT else raised
-        self._put(raised)
-        return shown
+            if alert.severity == CRIT:
+                raised = merge(self._open, raised)
+        if alert.severity == CRIT:
+            self._wake()
+        else:
+            self._put(raised)
+        return raised
 
     def acknowledge(self, number: int = 0) -> int:
         """Acknowledge one, or all (0); returns how many it were."""
@@ -270,8 +275,7 @@ class Alerts:
             numbers = list(self._open) if number == 0 else [number] if number in self._open else []
             for each in numbers:
                 del self._open[each]
-        for each in numbers:
-            self._put(each)
+        self._wake()
         return len(numbers)
 
     def open_count(self) -> int:
@@ -299,12 +303,16 @@ class Alerts:
         dropped = self.n_dropped + box.n_dropped
         return {"sent": box.n_sent, "failed": box.n_failed, "dropped": dropped}
 
-    def _put(self, what: Raised | int) -> None:
+    def _put(self, raised: Raised) -> None:
         try:
-            self._queue.put_nowait(what)
+            self._queue.put_nowait(raised)
         except queue.Full:
-            # What is critical stays in `_open` and is written with the next change.
             self.n_dropped += 1
+
+    def _wake(self) -> None:
+        """What is critical does not go through the queue: the thread looks at `_open` (`_settle`)."""
+        with contextlib.suppress(queue.Full):  # then it has enough to wake up for
+            self._queue.put_nowait(None)
 
     # ---- life ----
 
@@ -331,8 +339,8 @@ class Alerts:
     def _run(self) -> None:
         while True:
             ended = self._ended.is_set()
-            changed = self._drain(0.0 if ended else BEAT_S)
-            if changed:
+            self._drain(0.0 if ended else BEAT_S)
+            if self._settle():
                 self._save()
             while (message := self._outbox.due(self._clock.now())) is not None:
                 self._send(message)
@@ -341,18 +349,26 @@ class Alerts:
             if ended:
                 return
 
-    def _drain(self, wait_s: float) -> bool:
-        changed = False
+    def _drain(self, wait_s: float) -> None:
         while True:
             try:
-                what = self._queue.get(timeout=wait_s) if wait_s else self._queue.get_nowait()
+                raised = self._queue.get(timeout=wait_s) if wait_s else self._queue.get_nowait()
             except queue.Empty:
-                return changed
+                return
             wait_s = 0.0
-            if isinstance(what, Raised):
-                changed |= self._outbox.take(what)
-            elif what is not None:
-                changed |= self._outbox.acknowledge(what) > 0
+            if raised is not None:
+                self._outbox.take(raised)
+
+    def _settle(self) -> bool:
+        """What is unread is what the session says, however full the queue was; did it change?"""
+        with self._lock:
+            unread = dict(self._open)
+        if unread == self._outbox.open:
+            return False
+        for number in self._outbox.open.keys() - unread.keys():
+            self._outbox.acknowledge(number)
+        self._outbox.open = unread
+        return True
 
     def _send(self, message: Message) -> None:
         ok = True

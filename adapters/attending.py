@@ -17,9 +17,17 @@ if TYPE_CHECKING:
 
 
 class Post(Protocol):
-    """Hands EVENT rows to the session; `then` is called once the core has learned them."""
+    """Hands EVENT rows to the session; `then` is called once the core has learned them.
 
-    def __call__(self, rows: np.ndarray, then: Callable[[], None] | None = None) -> None: ...
+    may : asked when their turn has come, all that came before being known and told: False drops them
+    """
+
+    def __call__(
+        self,
+        rows: np.ndarray,
+        then: Callable[[], None] | None = None,
+        may: Callable[[], bool] | None = None,
+    ) -> None: ...
 
 
 class Attending:

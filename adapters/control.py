@@ -3,7 +3,8 @@
 The server lives in the session's own loop: a request becomes event rows (MODE, OPERATOR) that the
 session logs and the core learns of like of anything else, and the answer says what became of it. The
 socket is for its owner only, and who connects is asked of the kernel (SO_PEERCRED). Anyone may
-tighten; loosening is refused while the kill flag is set or critical alerts are not acknowledged.
+tighten; loosening is refused while the kill flag is set or critical alerts are not acknowledged, when
+it is asked for and once more when its turn has come.
 Left out: the words for people, which the command line has; what a mode does, which the core knows.
 """
 
@@ -15,7 +16,7 @@ import json
 import os
 import socket
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -86,8 +87,12 @@ class Driven(Protocol):
     def must_not_loosen(self) -> str:
         """Why nothing may be loosened now; empty: nothing stands against it."""
 
-    async def take(self, rows: np.ndarray) -> Mapping[str, Any]:
-        """Stamp, log and step these rows; return what became of it."""
+    async def take(self, rows: np.ndarray, may: Callable[[], None]) -> Mapping[str, Any]:
+        """Stamp, log and step these rows; return what became of it.
+
+        may : called in the session's own turn, when all that came before is known and told; what it
+            raises (a KapitaalbotError) is raised here, and nothing was learned then
+        """
 
 
 def loosens(before: int, after: int) -> bool:
@@ -109,11 +114,7 @@ def rows_of(request: Mapping[str, Any], driven: Driven) -> np.ndarray:
             raise RefusedError(f"{name!r:.40} is not a mode.", f"Modes are {', '.join(MODES)}.")
         row["kind"], row["aux"], row["id"] = MODE, MODES[name], WHO_OPERATOR
         row["qty"] = WHY_KILL if what == "kill" else WHY_COMMAND
-        if loosens(driven.mode(), MODES[name]) and (why := driven.must_not_loosen()):
-            raise RefusedError(
-                f"the mode stays {MODE_NAMES[driven.mode()]}: {why}.",
-                "`kapitaalbot ops status` shows what is open.",
-            )
+        refuse_to_loosen(rows, driven)
         return rows
     row["kind"] = OPERATOR
     symbol = request.get("symbol")
@@ -133,6 +134,25 @@ def rows_of(request: Mapping[str, Any], driven: Driven) -> np.ndarray:
     else:
         raise RefusedError(f"{what!r:.40} is nothing that can be asked for.")
     return rows
+
+
+def refuse_to_loosen(rows: np.ndarray, driven: Driven, asked_in: int | None = None) -> None:
+    """Raise RefusedError for a mode that loosens while it must not, now.
+
+    asked_in : the mode in which it was asked for; one that was tightened since is not what it was about
+    """
+    row = rows[0]
+    now = driven.mode()
+    if row["kind"] != MODE or not loosens(now, int(row["aux"])):
+        return
+    why = driven.must_not_loosen()
+    if asked_in is not None and loosens(now, asked_in):
+        why = f"it was tightened from {MODE_NAMES.get(asked_in, asked_in)} while you asked"
+    if why:
+        raise RefusedError(
+            f"the mode stays {MODE_NAMES.get(now, now)}: {why}.",
+            "`kapitaalbot ops status` shows what is open.",
+        )
 
 
 class ControlServer:
@@ -226,10 +246,13 @@ class ControlServer:
             if not len(rows):
                 return {"ok": True, "became": dict(self._driven.status())}
             became: dict[str, Any] = {}
+            mode = self._driven.mode()
             if request["do"] == "acknowledge":
                 became["acknowledged"] = self._driven.acknowledge(int(rows[0]["aux"]))
             async with asyncio.timeout(self._answer_s):
-                became |= await self._driven.take(rows)
+                became |= await self._driven.take(
+                    rows, lambda: refuse_to_loosen(rows, self._driven, mode)
+                )
         except TimeoutError:
             # It was handed over and may still happen: whoever asked must look again.
             return _refusal(

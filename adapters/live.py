@@ -595,19 +595,39 @@ class _Loop:
         """Rows of the feed; stamped by the hub, so nothing that came before is still on its way."""
         self._take(rows, int(rows["ts"][-1]) if len(rows) else 0)
 
-    def post(self, rows: np.ndarray, then: Callable[[], None] | None = None) -> None:
+    def post(
+        self,
+        rows: np.ndarray,
+        then: Callable[[], None] | None = None,
+        may: Callable[[], bool] | None = None,
+    ) -> None:
         """Rows of anybody else: they wait their turn, and are stamped with it.
 
         then : called once the core has learned them; never, where the session has failed
+        may : asked before, once whoever looks on has seen all that was recorded; False drops them
         """
 
         def call(ts: int) -> None:
+            if may is not None and not self._may(may):
+                return
             rows["ts"] = ts
             self._take(rows, ts)
             if then is not None and self.failure is None:
                 then()
 
         self.hub.post(call)
+
+    def _may(self, may: Callable[[], bool]) -> bool:
+        """Is it so now, with everything handed on that the core has recorded?"""
+        if self.running is None or self.failure is not None:
+            return False
+        assert self.running.session is not None
+        try:
+            self.running.session.drain()
+        except BaseException as error:
+            self.failure = error
+            raise
+        return may()
 
     def _call(self, ask: Callable[[int], np.ndarray]) -> None:
         """In the session's own turn: what `ask(now)` does and says is learned at that moment."""

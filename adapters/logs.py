@@ -246,8 +246,9 @@ class _Foreign(logging.Handler):
         level = "error" if record.levelno >= logging.ERROR else "warning"
         try:
             message = record.getMessage()
-        except (TypeError, ValueError):
-            message = str(record.msg)
+        except Exception as error:
+            # Their words and values do not fit together, in whatever way: nothing of ours ends by it.
+            message = f"{record.msg!s:.{VALUE_MAX}} ({type(error).__name__} in its values)"
         facts: dict[str, Any] = {"message": message}
         if record.exc_info and record.exc_info[1] is not None:
             # The type only: a traceback shows local values and payloads.

@@ -583,10 +583,24 @@ class _Driven:
     def must_not_loosen(self) -> str:
         return self._watch.must_not_loosen()
 
-    async def take(self, rows: np.ndarray) -> Mapping[str, Any]:
-        learned = asyncio.Event()
-        self._watch.post(rows, learned.set)
-        await learned.wait()
+    async def take(self, rows: np.ndarray, may: Callable[[], None]) -> Mapping[str, Any]:
+        learned: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def may_still() -> bool:
+            try:
+                may()
+            except KapitaalbotError as error:
+                if not learned.done():  # whoever asked may have left
+                    learned.set_exception(error)
+                return False
+            return True
+
+        def then() -> None:
+            if not learned.done():
+                learned.set_result(None)
+
+        self._watch.post(rows, then, may_still)
+        await learned
         running = self._watch.running
         return {
             "mode": MODE_NAMES.get(self.mode(), str(self.mode())),

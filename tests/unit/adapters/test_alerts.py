@@ -341,3 +341,29 @@ def test_telling_never_waits_and_never_fails_though_delivery_hangs_and_the_disk_
     free.set()
     assert any("alerts.not_kept" in note for note in notes)
     assert "canary" not in repr(notes)
+
+
+def test_a_queue_that_is_full_loses_neither_an_acknowledgement_nor_what_is_critical(tmp_path):
+    """Else a person would be told for ever of what they have read, or never of the second."""
+    free, hangs = threading.Event(), threading.Event()
+    told: list[str] = []
+
+    def deliver(title, body):
+        told.append(title)
+        hangs.set()
+        return free.wait(30)
+
+    alerts = Alerts(tmp_path, Hand(), deliver)
+    alerts.start()
+    read = alerts.tell(CRITICAL).number
+    assert hangs.wait(20)
+    while not alerts.counts()["dropped"]:
+        alerts.tell(WARNING)
+    assert 1 == alerts.acknowledge(read)
+    alerts.tell("CORE_HALT")
+    free.set()
+    alerts.stop(wait_s=30)
+
+    assert ["CORE_HALT"] == [e["code"] for e in Alerts(tmp_path, Hand(), None).open_list()]
+    assert any("CORE_HALT" in title for title in told)
+    assert 1 == sum(CRITICAL in title for title in told)

@@ -115,6 +115,34 @@ def test_what_a_library_says_takes_the_same_way_and_shows_no_traceback(tmp_path)
     assert "local value" not in json.dumps(line)
 
 
+class Sour:
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+@pytest.mark.parametrize(
+    ("words", "values"),
+    [
+        ("%(missing)s is gone", ({"other": 1},)),
+        ("%d pairs", ("two",)),
+        ("%s", (Sour(),)),
+        ("two %s %s", ("one",)),
+    ],
+    ids=["key", "type", "own", "count"],
+)
+def test_words_of_a_library_that_do_not_fit_their_values_are_kept_and_end_nobody(
+    tmp_path, monkeypatch, words, values
+):
+    made, _ = logs(tmp_path)
+    # Ours alone: pytest's own handler makes such words a failure.
+    monkeypatch.setattr(logging.getLogger(), "handlers", logging.getLogger().handlers[-1:])
+    logging.getLogger("asyncio").warning(words, *values)
+    made.close()
+
+    (line,) = lines(tmp_path)
+    assert line["message"].startswith(words)
+
+
 HOSTILE = [
     "a\nb",
     "\x1b[31mred",

@@ -44,6 +44,7 @@ class Desk:
         self.against = ""
         self.hangs = False
         self.acknowledged: list[int] = []
+        self.meanwhile = lambda: None  # happens between the asking and its turn
 
     def status(self):
         return {"mode": self.now, "nan": None}
@@ -69,9 +70,11 @@ class Desk:
     def must_not_loosen(self):
         return self.against
 
-    async def take(self, rows):
+    async def take(self, rows, may):
         if self.hangs:
             await asyncio.sleep(3600)
+        self.meanwhile()
+        may()
         self.taken.append(rows)
         if rows[0]["kind"] == MODE:
             self.now = int(rows[0]["aux"])
@@ -179,6 +182,36 @@ def test_loosening_is_refused_while_something_stands_against_it_and_tightening_i
 
     assert [False, True, True, False] == [each["ok"] for each in answers]
     assert "not acknowledged" in answers[0]["message"]
+    assert MODE_HALT == desk.now
+
+
+def test_what_comes_up_between_the_asking_and_its_turn_stands_against_it_too(tmp_path):
+    def an_alert(desk):
+        desk.meanwhile = lambda: setattr(desk, "against", "1 critical alerts are not acknowledged")
+
+    def a_halt(desk):
+        desk.now = MODE_REDUCED
+        desk.meanwhile = lambda: setattr(desk, "now", MODE_HALT)
+
+    for prepare, mode, says in (
+        (an_alert, MODE_EXIT_ONLY, "not acknowledged"),
+        (a_halt, MODE_HALT, "tightened from REDUCED"),
+    ):
+        answers, desk = asked(
+            tmp_path / says.split()[0], {"do": "mode", "mode": "NORMAL"}, prepare=prepare
+        )
+        assert says in answers[0]["message"]
+        assert mode == desk.now
+        assert [] == desk.taken
+
+
+def test_what_comes_up_meanwhile_keeps_nobody_from_tightening(tmp_path):
+    def prepare(desk):
+        desk.meanwhile = lambda: setattr(desk, "against", "1 critical alerts are not acknowledged")
+
+    answers, desk = asked(tmp_path / "main", {"do": "mode", "mode": "HALT"}, prepare=prepare)
+
+    assert answers[0]["ok"]
     assert MODE_HALT == desk.now
 
 
