@@ -45,6 +45,7 @@ from engine.instruments import Instrument
 
 # What the receiver decides: its own stamp, place and verdict.
 OURS = ("ts", "seq")
+ONE_PART = 1 << 62  # a part else ends with the hour, and a test may begin a second before it
 EPOCH_START = datetime(1970, 1, 1, tzinfo=UTC)
 TICKER_FIELDS = (
     (TICKER_BID, "bid", "bid_qty"),

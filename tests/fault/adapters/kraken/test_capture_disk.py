@@ -16,6 +16,7 @@ from engine.events import BOOK_LEVEL, GAP, GAP_DROPPED
 from engine.flow.files import AppendFile, Files
 from tests.fault.disk import FaultyFiles
 from tests.support.capture_venue import (
+    ONE_PART,
     capture_until,
     comparable,
     hosts_of,
@@ -25,7 +26,7 @@ from tests.support.capture_venue import (
 )
 
 SYMBOLS = ("BTC/USD", "ETH/USD")
-CONFIG = CaptureConfig(symbols=SYMBOLS, channels={"book": 10, "trade": 0})
+CONFIG = CaptureConfig(symbols=SYMBOLS, channels={"book": 10, "trade": 0}, part_ns=ONE_PART)
 
 
 class HeldFiles(Files):

@@ -14,7 +14,13 @@ from adapters.parquet.check import check_store
 from adapters.parquet.reader import open_capture
 from adapters.record import record
 from engine.events import BOOK_LEVEL, BUY, GAP, LAST, MESSAGE_END, SELL, SNAPSHOT, TRADE
-from tests.support.capture_venue import comparable, of_the_venue, running_venue, sent_events
+from tests.support.capture_venue import (
+    ONE_PART,
+    comparable,
+    of_the_venue,
+    running_venue,
+    sent_events,
+)
 from tests.support.fault_proxy import FAULTS, fault_proxy
 
 SYMBOLS = ("BTC/USD", "ETH/USD", "DOGE/USD")
@@ -47,6 +53,7 @@ def run(store, script, seed):
                     symbols=SYMBOLS,
                     channels={"book": 10, "trade": 0},
                     limits=QUICK,
+                    part_ns=ONE_PART,
                 ),
                 Hosts(proxy.url),
                 stop=lambda ended: box.update(ended=ended),

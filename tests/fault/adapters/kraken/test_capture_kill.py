@@ -18,6 +18,7 @@ from adapters.parquet.reader import open_capture
 from engine.events import BOOK_LEVEL, DERIVED, GAP, GAP_SOURCE, MESSAGE_END
 from engine.flow.log import check_log
 from tests.support.capture_venue import (
+    ONE_PART,
     capture_until,
     comparable,
     of_the_venue,
@@ -77,7 +78,7 @@ def test_a_killed_capture_is_recovered_sealed_and_continued(tmp_path) -> None:
         assert check_log(log).damage is not None
         first_connection = {key: rows for key, rows in sent_events(venue, ("book",)).items()}
 
-        config = CaptureConfig(symbols=SYMBOLS, channels={"book": 10, "trade": 0})
+        config = CaptureConfig(symbols=SYMBOLS, channels={"book": 10, "trade": 0}, part_ns=ONE_PART)
         done = capture_until(store, venue, config, lambda f: f["events"] > 500, talk=said.append)
 
     killed, continued = (each.capture_id for each in list_captures(store))
@@ -131,7 +132,7 @@ def test_a_capture_killed_before_its_first_event_leaves_nothing_behind(tmp_path)
     (parts / ".00000001.arrows.tmp").write_bytes(b"torn header")
     said: list[str] = []
     with running_venue(seed=23, speed=60, hold=True) as venue:
-        config = CaptureConfig(symbols=SYMBOLS, channels={"book": 10})
+        config = CaptureConfig(symbols=SYMBOLS, channels={"book": 10}, part_ns=ONE_PART)
         capture_until(tmp_path, venue, config, lambda f: f["events"] > 50, talk=said.append)
 
     assert any("nothing was written" in each for each in said)

@@ -29,6 +29,7 @@ from engine.events import (
     VERIFIED,
 )
 from tests.support.capture_venue import (
+    ONE_PART,
     capture_until,
     comparable,
     of_the_venue,
@@ -75,7 +76,7 @@ def assert_same(venue, store, channels, capture_id=None, unsent_tail=0) -> int:
 def test_a_capture_equals_what_the_venue_sent(tmp_path) -> None:
     channels = {"book": 25, "trade": 0, "ticker": 0}
     with running_venue(seed=3, speed=60, hold=True) as venue:
-        config = CaptureConfig(symbols=SYMBOLS, channels=channels)
+        config = CaptureConfig(symbols=SYMBOLS, channels=channels, part_ns=ONE_PART)
         done = capture_until(
             tmp_path / "store",
             venue,
@@ -103,7 +104,7 @@ def test_a_capture_equals_what_the_venue_sent(tmp_path) -> None:
 def test_level_3_is_captured_with_a_token_and_verified(tmp_path) -> None:
     channels = {"book": 10, "trade": 0, "level3": 10}
     with running_venue(seed=4, speed=30, hold=True) as venue:
-        config = CaptureConfig(symbols=SYMBOLS[:2], channels=channels)
+        config = CaptureConfig(symbols=SYMBOLS[:2], channels=channels, part_ns=ONE_PART)
         capture_until(tmp_path, venue, config, lambda f: f["events"] > 4000, level3=True)
         n = assert_same(venue, tmp_path, ("book", "trade", "level3"), unsent_tail=2000)
     report = check_store(tmp_path)
@@ -117,7 +118,7 @@ def test_level_3_is_captured_with_a_token_and_verified(tmp_path) -> None:
 
 def test_the_universe_is_every_online_pair_of_the_quote(tmp_path) -> None:
     with running_venue(seed=5, speed=5, hold=True) as venue:
-        config = CaptureConfig(channels={"trade": 0}, deny=frozenset(("DOGE",)))
+        config = CaptureConfig(channels={"trade": 0}, deny=frozenset(("DOGE",)), part_ns=ONE_PART)
         capture_until(tmp_path, venue, config, lambda f: f["symbols_verified"] == 2)
 
     assert open_capture(tmp_path).instruments.symbols == ("BTC/USD", "ETH/USD")
@@ -156,7 +157,7 @@ def test_a_pair_that_the_venue_does_not_know_is_refused_with_the_nearest(tmp_pat
     from engine.errors import ConfigError
 
     with running_venue(seed=7, speed=1, hold=True) as venue:
-        config = CaptureConfig(symbols=("BTX/USD",), channels={"trade": 0})
+        config = CaptureConfig(symbols=("BTX/USD",), channels={"trade": 0}, part_ns=ONE_PART)
         with pytest.raises(ConfigError, match="BTX/USD"):
             capture_until(tmp_path, venue, config, lambda f: False)
 
@@ -166,7 +167,7 @@ def test_two_captures_into_one_store_cannot_collide(tmp_path) -> None:
 
     refused = []
     with running_venue(seed=8, speed=5, hold=True) as venue:
-        config = CaptureConfig(symbols=("BTC/USD",), channels={"trade": 0})
+        config = CaptureConfig(symbols=("BTC/USD",), channels={"trade": 0}, part_ns=ONE_PART)
 
         def second(facts) -> bool:
             if not refused and facts["parts"]:
@@ -214,7 +215,7 @@ def market_of(store: Path, seconds: float) -> None:
             quiet[:] = [facts["checksums_right"], quiet[1] + 1 if still else 0]
             return quiet[1] >= 3
 
-        config = CaptureConfig(symbols=SYMBOLS, channels=channels)
+        config = CaptureConfig(symbols=SYMBOLS, channels=channels, part_ns=ONE_PART)
         done = capture_until(store, venue, config, all_there, within_s=900)
         n = assert_same(venue, store, tuple(channels), unsent_tail=0)
     rows = captured(store)

@@ -11,7 +11,7 @@ from adapters.cli.main import main
 from adapters.kraken.capture import CaptureConfig
 from adapters.parquet.reader import open_capture
 from engine.events import BOOK_LEVEL, LAST
-from tests.support.capture_venue import capture_until, running_venue
+from tests.support.capture_venue import ONE_PART, capture_until, running_venue
 
 ROOT = Path(__file__).resolve().parents[4]
 SYMBOLS = ("BTC/USD", "ETH/USD")
@@ -29,7 +29,9 @@ def replay(capsys, store: Path, capture_id: str, out: Path) -> dict:
 def test_a_capture_replays_and_its_checksums_verify_again(tmp_path, capsys) -> None:
     store = tmp_path / "store"
     with running_venue(seed=31, speed=60, hold=True) as venue:
-        config = CaptureConfig(symbols=SYMBOLS, channels={"book": 10, "trade": 0, "ticker": 0})
+        config = CaptureConfig(
+            symbols=SYMBOLS, channels={"book": 10, "trade": 0, "ticker": 0}, part_ns=ONE_PART
+        )
         done = capture_until(store, venue, config, lambda f: f["events"] > 3000)
     (capture_id,) = done.captures
 
@@ -50,7 +52,7 @@ def test_a_changed_level_is_found_on_the_way(tmp_path, capsys) -> None:
 
     store = tmp_path / "store"
     with running_venue(seed=32, speed=60, hold=True) as venue:
-        config = CaptureConfig(symbols=SYMBOLS, channels={"book": 10})
+        config = CaptureConfig(symbols=SYMBOLS, channels={"book": 10}, part_ns=ONE_PART)
         capture_until(store, venue, config, lambda f: f["events"] > 500)
     capture = open_capture(store)
     rows = np.concatenate(list(capture.batches()))

@@ -12,7 +12,7 @@ from adapters.parquet.check import check_store
 from adapters.parquet.manifest import list_captures
 from engine.clock import WallClock
 from engine.core.universe import universe_params
-from tests.support.capture_venue import capture_until, running_venue
+from tests.support.capture_venue import ONE_PART, capture_until, running_venue
 
 
 def test_the_universe_swaps_while_it_is_captured(tmp_path: Path) -> None:
@@ -20,7 +20,7 @@ def test_the_universe_swaps_while_it_is_captured(tmp_path: Path) -> None:
     rotation = Rotation(
         universe_params(2, enter_rank=2, leave_rank=2, stay_ns=0), every_ns=1_500_000_000
     )
-    config = CaptureConfig(channels={"book": 10, "trade": 0}, rotation=rotation)
+    config = CaptureConfig(channels={"book": 10, "trade": 0}, rotation=rotation, part_ns=ONE_PART)
     n_asked = 0
     with running_venue(source=generated(3), speed=20) as venue:
         ask = tickers(venue.rest_url, WallClock())
