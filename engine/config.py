@@ -55,7 +55,7 @@ from engine.core.routes import (
 from engine.core.theses import FAMILY_PARAMETERS, default_families
 from engine.errors import ConfigError
 from engine.instruments import UnknownSymbolError, canonical_symbol
-from engine.units import MONEY_PER_UNIT, to_money
+from engine.units import MONEY_PER_UNIT, OffGridError, from_money, to_money
 from engine.venue.fees import FEE_SCHEDULES
 from engine.venue.params import PARAMETERS as VENUE_PARAMETERS
 from engine.venue.params import TIERS, venue_params
@@ -74,6 +74,7 @@ UNITS_NS: Final = {
     "h": 3_600_000_000_000,
     "d": 86_400_000_000_000,
 }
+MONEY_MAX: Final = Decimal(1 << 60) / MONEY_PER_UNIT  # sums of a few stay within 64 bits
 _DURATION: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ns|us|ms|s|m|h|d)\s*")
 
 
@@ -90,7 +91,15 @@ def parse_money(value: Any) -> int:
     """Quote currency (text, int or Decimal) to money units; floats never get here."""
     if isinstance(value, bool | float) or not isinstance(value, str | int | Decimal):
         raise ValueError(f'{value!r} is not an amount. Write it as in 1000 or "1000.50".')
-    return to_money(Decimal(value))
+    try:
+        amount = Decimal(value)
+        if not -MONEY_MAX <= amount <= MONEY_MAX:
+            raise ValueError(f"{value} lies beyond {MONEY_MAX:,.0f}.")
+        return to_money(amount)
+    except OffGridError:
+        raise ValueError(f"{value} has more than eight decimals.") from None
+    except ArithmeticError:
+        raise ValueError(f'{value!r} is not an amount. Write it as in 1000 or "1000.50".') from None
 
 
 def parse_time(value: Any) -> int | None:
@@ -166,7 +175,7 @@ class RunSection(Section):
     name: str = Field("replay", description="what the run is called", pattern=r"^[\w.-]{1,64}$")
     seed: int = Field(1, description="root of every random draw", ge=0, lt=1 << 62)
     quote: str = Field("USD", description="quote currency of every money figure")
-    cash: Money = Field("10000", description="quote balance to begin with")  # type: ignore[assignment]
+    cash: Money = Field("10000", description="quote balance to begin with", ge=0)  # type: ignore[assignment]
     out: str = Field("runs", description="folder under which the run's folder is made")
 
 
@@ -417,8 +426,8 @@ def _explain(error: ValidationError) -> list[str]:
             )
             lines.append(f"{place}: unknown key.{hint}")
         else:
-            message = each["msg"].removeprefix("Value error, ")
-            if each["loc"][0] not in SECTIONS_WITH_SECRETS:
+            message = _bound_text(each) or each["msg"].removeprefix("Value error, ")
+            if each["loc"][0] not in SECTIONS_WITH_SECRETS and "given" not in message:
                 message = f"{message} (given: {each['input']!r})"
             elif each["type"] == "value_error":
                 message = (
@@ -426,6 +435,32 @@ def _explain(error: ValidationError) -> list[str]:
                 )
             lines.append(f"{place}: {message}")
     return lines
+
+
+def _bound_text(error: Any) -> str:
+    """What is said of a duration or an amount out of its bounds: as a person writes them."""
+    bound = next(
+        (error["ctx"][each] for each in ("ge", "le") if each in error.get("ctx", {})), None
+    )
+    name = error["loc"][-1]
+    field = _model_at(error["loc"][:-1]).model_fields.get(name) if isinstance(name, str) else None
+    readers = [] if field is None else _readers(field)
+    if bound is None or not isinstance(error["input"], int):
+        return ""
+    if parse_duration in readers:
+        least, given = duration_text(int(bound)), duration_text(error["input"])
+    elif parse_money in readers:
+        least, given = (
+            f"{from_money(int(each)).normalize():f}" for each in (bound, error["input"])
+        )
+    else:
+        return ""
+    word = "at least" if "ge" in error["ctx"] else "at most"
+    return f"must be {word} {least} (given: {given})"
+
+
+def _readers(field: Any) -> list[Any]:
+    return [getattr(each, "func", None) for each in field.metadata]
 
 
 def merge_layers(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -660,7 +695,7 @@ def _thawed(model: Any, values: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in values.items():
         field = model.model_fields.get(name)
-        readers = [] if field is None else [getattr(each, "func", None) for each in field.metadata]
+        readers = [] if field is None else _readers(field)
         if value is None:
             continue
         if isinstance(value, Mapping) and field is not None:

@@ -87,8 +87,14 @@ def test_money_is_never_a_float(value):
 
 
 def test_money_finer_than_its_unit_is_refused():
-    with pytest.raises(ValueError, match="whole number of steps"):
+    with pytest.raises(ValueError, match="more than eight decimals"):
         parse_money("0.000000001")
+
+
+@pytest.mark.parametrize("value", ["abc", "", "1e30", "nan", "-inf", 10**11])
+def test_what_is_no_amount_or_more_than_can_be_summed_is_refused(value):
+    with pytest.raises(ValueError, match=r"is not an amount|lies beyond"):
+        parse_money(value)
 
 
 def test_times_are_utc_unless_they_say_otherwise():
@@ -171,6 +177,10 @@ def test_every_wrong_key_is_named_at_once_with_the_nearest(tmp_path):
     [
         ("[run]\nseed = -1\n", "run.seed"),
         ("[run]\ncash = 0.000000001\n", "run.cash"),
+        ("[run]\ncash = -5\n", "run.cash: must be at least 0 (given: -5"),
+        ('[run]\ncash = "abc"\n', "run.cash: 'abc' is not an amount"),
+        ("[capital]\norder_max = 0\n", "capital.order_max: must be at least 0.00000001 (given: 0"),
+        ('[evaluation]\ninterval = "2d"\n', "evaluation.interval: must be at most 1h (given: 2d)"),
         ("[costs]\nbuffer_bps = nan\n", "costs.buffer_bps"),
         ("[families.momentum]\nnet_min_bps = nan\n", "net_min_bps"),
         ("[families.momentum.params]\ndrift_t_min = nan\n", "drift_t_min"),
