@@ -65,7 +65,9 @@ def make_plan(
         every, broad, at = "5s", "60s", ("decisions", "fills")
     moments = frozenset(at or ())
     if unknown := moments - set(AT):
-        raise ConfigError(f"--at {', '.join(sorted(unknown))} is not known.", f"It is {AT}.")
+        raise ConfigError(
+            f"--at {', '.join(sorted(unknown))} is not known.", f"Give {', '.join(AT)}."
+        )
     try:
         every_ns, broad_ns = (
             0 if text is None else parse_duration(text) for text in (every, broad)

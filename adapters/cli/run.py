@@ -352,6 +352,12 @@ def edge(run: RunName, runs: RunsFolder = RUNS, as_json: JsonFlag = False) -> No
         write_json("run.edge", {"run": str(opened.path), **facts})
         return
 
+    if not report.judged:
+        say(
+            "the second model judged nothing: it is off (adaptive.mode = 0), or nothing passed the first."
+        )
+        return
+
     def shown(value: float | None, unit: str = "") -> str:
         return "-" if value is None else f"{value:.2f}{unit}"
 
@@ -409,7 +415,8 @@ def attribution(
 
     Each round trip is split into the move of the mid while it was held, what entries and exits gained
     or lost against the mid, and fees; beside each part, what the chosen candidate had expected of it.
-    Means in bps of what was bought; the bias has a 95 % interval in which each quarter hour counts alike.
+    Means of the trips, in bps of what was bought; the bias with its 95 % interval, in which trips that end in
+    the same quarter hour count as one draw.
 
     Example: kapitaalbot run attribution latest --by hour
     """
@@ -428,7 +435,11 @@ def attribution(
         write_json("run.attribution", {**facts, "rows": rows})
         return
     if found.total is None:
-        say(f"None of {found.n_trips} round trips can be split.")
+        say(
+            f"none of {found.n_trips} round trips can be split: a mid or their row is missing."
+            if found.n_trips
+            else "there are no round trips to split: nothing was bought and sold again."
+        )
         return
     rows_and_all = [*found.rows, found.total]
     write_table(

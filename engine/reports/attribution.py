@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from engine.reports.edge import Mean, block_mean
+from engine.reports.edge import Mean, clustered_mean
 
 if TYPE_CHECKING:
     import polars as pl
@@ -145,7 +145,7 @@ def _attributed(group: str, part: pl.DataFrame) -> Attributed:
 
     return Attributed(
         group,
-        block_mean(bias, part["ts"].to_list()),
+        clustered_mean(bias, part["ts"].to_list()),
         mean("expected_bps"),
         mean("realized_bps"),
         {each: mean(f"is_{each}_bps") for each in PARTS},

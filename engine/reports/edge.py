@@ -64,17 +64,40 @@ def block_mean(values: list[float], times: list[int]) -> Mean:
     """
     if not values:
         return Mean(0, 0, None, None, None)
+    means = [math.fsum(each) / len(each) for each in _blocks(values, times)]
+    mean = math.fsum(means) / len(means)
+    return _with_interval(len(values), mean, [(each - mean) / len(means) for each in means])
+
+
+def clustered_mean(values: list[float], times: list[int]) -> Mean:
+    """Mean in which every value counts alike, and those of a quarter hour are one draw of the interval.
+
+    The spread is that of the sums of the blocks about the mean (Liang and Zeger 1986, with G / (G - 1);
+    Student's t): for one value a block it is the usual standard error.
+    """
+    if not values:
+        return Mean(0, 0, None, None, None)
+    n = len(values)
+    mean = math.fsum(values) / n
+    sums = [math.fsum(one - mean for one in each) for each in _blocks(values, times)]
+    return _with_interval(n, mean, [each / n for each in sums])
+
+
+def _blocks(values: list[float], times: list[int]) -> list[list[float]]:
     blocks: dict[int, list[float]] = {}
     for value, ts in zip(values, times, strict=True):
         blocks.setdefault(ts // BLOCK_NS, []).append(value)
-    means = [math.fsum(each) / len(each) for each in blocks.values()]
-    mean = math.fsum(means) / len(means)
-    n = len(means)
-    if n < 2:
-        return Mean(len(values), n, mean, None, None)
-    spread = math.sqrt(math.fsum((each - mean) ** 2 for each in means) / (n - 1) / n)
-    reach = (_T_975[n - 2] if n - 1 <= len(_T_975) else 1.96) * spread
-    return Mean(len(values), n, mean, mean - reach, mean + reach)
+    return list(blocks.values())
+
+
+def _with_interval(n: int, mean: float, parts: list[float]) -> Mean:
+    """parts : what each block moves the mean by"""
+    blocks = len(parts)
+    if blocks < 2:
+        return Mean(n, blocks, mean, None, None)
+    spread = math.sqrt(math.fsum(each**2 for each in parts) * blocks / (blocks - 1))
+    reach = (_T_975[blocks - 2] if blocks - 1 <= len(_T_975) else 1.96) * spread
+    return Mean(n, blocks, mean, mean - reach, mean + reach)
 
 
 def edge_report(run: Run) -> EdgeReport:

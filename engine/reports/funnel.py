@@ -41,7 +41,7 @@ def funnel_rows(run: Run) -> list[Stage]:
         ("evaluations", counts["n"], "timer strikes on which every symbol was judged"),
         ("symbols looked at", counts["symbols"], "symbols x evaluations"),
         ("symbols ready", counts["ready"], "their data passed"),
-        ("candidates", counts["candidates"], "family x horizon x entry of the symbols looked at"),
+        ("candidates", counts["candidates"], "family x horizon x entry of the symbols ready"),
         ("active", counts["active"], "the family saw an opportunity"),
         ("worth it", counts["positive"], "net edge above its threshold"),
         ("chosen", executed, "passed every gate, sized, allowed by risk"),

@@ -36,6 +36,7 @@ from engine.core.recoveries import (
 )
 from engine.events import EPOCH_VALID, MODE_NORMAL, MODE_REDUCED, ORDER_COMMAND, ORDER_SENT
 from engine.flow.log import LogReader
+from engine.reports.served import MS, quantiles
 from engine.reports.summary import VERDICTS
 
 if TYPE_CHECKING:
@@ -154,10 +155,12 @@ def _facts(evidence: _Evidence) -> Iterator[tuple[str, str]]:
     _, newest = np.unique(orders["id"][::-1], return_index=True)
     newest = len(orders["id"]) - 1 - newest
     sent, acked = orders["ts_sent"][newest], orders["ts_acked"][newest]
-    took = (acked - sent)[(sent > 0) & (acked > 0)] / 1e6
-    if len(took):
-        half, most = np.percentile(took, (50, 99), method="lower")
-        yield "sent to acknowledged", f"p50 {half:.1f} ms, p99 {most:.1f} ms, {len(took)} orders"
+    took = quantiles((acked - sent)[(sent > 0) & (acked > 0)] / MS)
+    if took["n"]:
+        yield (
+            "sent to acknowledged",
+            f"p50 {took['median']:.1f} ms, p99 {took['p99']:.1f} ms, {took['n']} orders",
+        )
     bare = [each.took for each in uncovered(evidence)]
     if bare:
         yield (

@@ -297,7 +297,7 @@ def _parting(
     """The first entry on which the runs part, with what they saw, and what came before."""
     ts, sym = key
     before = _first_fill_that_differs(sides, fills, names, until=ts)
-    states = [_state_at(each, ts) for each in sides]
+    states = [_state_before(each, ts) for each in sides]
     why = []
     for which, (side, plan, word) in enumerate(zip(sides, plans, ("first", "second"), strict=True)):
         if plan is None:
@@ -334,9 +334,10 @@ def _parting(
     }
 
 
-def _state_at(side: Side, ts: int) -> dict[str, Any]:
+def _state_before(side: Side, ts: int) -> dict[str, Any]:
+    """How a run stood when it decided: the row of its own evaluation has the new order in it already."""
     rows = side.evaluations
-    place = int(np.searchsorted(rows["ts"], ts, side="right")) - 1
+    place = int(np.searchsorted(rows["ts"], ts, side="left")) - 1
     if place < 0:
         return {"equity": None, "free": None, "open_orders": None, "positions": None}
     return {

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from engine.core.records import table_dtype
-from engine.reports.edge import BLOCK_NS, block_mean, edge_report
+from engine.reports.edge import BLOCK_NS, block_mean, clustered_mean, edge_report
 from engine.reports.frames import Run
 from tests.support.small_run import JOIN, TAKE, write_run
 
@@ -101,3 +101,19 @@ def test_neighbours_in_time_count_as_one_block():
     together = block_mean([1.0, 2.0, 3.0, 10.0], [1, 2, 3, BLOCK_NS])
     assert (4, 2, 6.0) == (together.n, together.blocks, together.mean)
     assert block_mean([1.0, 2.0], [1, 2]).low is None
+
+
+def test_a_clustered_mean_counts_every_value_and_takes_a_quarter_hour_as_one_draw():
+    """Mean 4; the first block is off by -3 - 2 - 1 = -6, the second by 6: 12.706 x sqrt(2 x 72) / 4."""
+    found = clustered_mean([1.0, 2.0, 3.0, 10.0], [1, 2, 3, BLOCK_NS])
+
+    assert (found.n, found.blocks, found.mean) == (4, 2, 4.0)
+    assert found.high - found.mean == pytest.approx(12.706 * 12 / 4)
+    assert found.mean - found.low == pytest.approx(12.706 * 12 / 4)
+
+
+def test_a_clustered_mean_of_lone_values_has_the_usual_standard_error():
+    """1, 2, 6: mean 3, variance 7, standard error sqrt(7 / 3), t 4.303 with two degrees of freedom."""
+    found = clustered_mean([1.0, 2.0, 6.0], [0, BLOCK_NS, 2 * BLOCK_NS])
+
+    assert found.high == pytest.approx(3 + 4.303 * (7 / 3) ** 0.5)

@@ -196,6 +196,17 @@ def test_an_entry_of_one_run_only_is_explained_by_what_the_other_said(two):
     assert "no fill had differed before" in parting["why"][-1]
 
 
+def test_what_an_entry_itself_takes_is_not_why_they_part(two):
+    """Row 3 of evaluations is of the moment that decided, its capital already bound by the new order."""
+    entered(two[1], 6)
+    edit(two[1], "evaluations", free=at_row(3, "free", 9_300 * 100_000_000))
+
+    parting = side_by_side(*two)["entries"]["first_parting"]
+
+    assert parting["first"]["free"] == parting["second"]["free"] == 9_800.0
+    assert "parameters, program or facts" in parting["why"][-1]
+
+
 def test_the_fill_before_is_given_as_the_reason(two):
     """A fill of the very moment counts: the core learns of it before it evaluates."""
     entered(two[1], 6)
