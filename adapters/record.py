@@ -236,6 +236,11 @@ def seal_all(store: str | Path, spool: str | Path | None, talk: Talk) -> list[st
 def look(store: str | Path, spool: str | Path | None = None, n_newest: int = 10) -> dict[str, Any]:
     """What a store's capture is at: who runs, which logs are not sealed, the newest captures."""
     folder = spool_of(store, spool)
+    if "://" not in str(store) and not Path(store).is_dir() and not folder.is_dir():
+        raise DataError(
+            f"there is no store {store}: nothing was ever captured there.",
+            "Give the folder that `capture run --store` names.",
+        )
     parts = []
     for log in parts_of(folder):
         size = sum(each.stat().st_size for each in log.iterdir() if each.is_file())

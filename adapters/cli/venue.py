@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import tomllib
 from decimal import Decimal
 from pathlib import Path
@@ -91,8 +92,8 @@ def serve(
         typer.Option(help="API keys of the venue, a TOML file.", show_default="one demo key"),
     ] = None,
     for_: Annotated[
-        float | None,
-        typer.Option("--for", help="End after so many seconds.", show_default="until Ctrl-C"),
+        str | None,
+        typer.Option("--for", help="End by itself, as in 90s, 1h.", show_default="until Ctrl-C"),
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -102,8 +103,10 @@ def serve(
     """
     import asyncio
 
+    from adapters.cli.capture import parse_duration
     from adapters.local_venue import read_script
 
+    seconds = None if for_ is None else parse_duration(for_)
     if capture is not None and generate is not None:
         raise ConfigError("a venue serves one market.", "Give --capture or --generate, not both.")
     options = read_options(settings or [], latency)
@@ -134,10 +137,18 @@ def serve(
             catch_up=not recorded_time,
         ) as venue:
             tell(venue, as_json)
-            await until_told(for_)
+            await until_told(seconds)
             return venue
 
-    venue = asyncio.run(run())
+    try:
+        venue = asyncio.run(run())
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        raise ConfigError(
+            f"one of the ports {port} to {port + 3} of {host} is taken: another venue may run.",
+            "End it, or choose with --port; --port 0 takes free ones.",
+        ) from error
     say(
         f"venue.end connections={venue.core.n_connections} accounts={len(venue.core.clients)} "
         f"faults={len(venue.faults.done)}"

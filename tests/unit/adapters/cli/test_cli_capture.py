@@ -128,3 +128,8 @@ def test_status_of_a_store_without_a_capture(tmp_path, capsys) -> None:
     assert (facts["running"], facts["parts"], facts["captures"]) == ("", [], [])
     assert main(["capture", "seal", "--store", str(tmp_path)]) == 0
     assert "nothing was left" in capsys.readouterr().err
+
+
+def test_status_of_a_store_that_is_not_there_is_an_error(tmp_path, capsys) -> None:
+    assert main(["capture", "status", "--store", str(tmp_path / "stroe")]) == 4
+    assert "there is no store" in capsys.readouterr().err

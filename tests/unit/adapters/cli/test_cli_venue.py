@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 import ssl
 import zlib
 from decimal import Decimal
@@ -102,7 +103,7 @@ def test_https_with_a_certificate_of_files(tmp_path: Path) -> None:
 
 
 def test_it_serves_and_ends_by_itself(capfd: pytest.CaptureFixture[str]) -> None:
-    arguments = ["venue", "serve", "--generate", "3", "--port", "0", "--for", "0.3", "--json"]
+    arguments = ["venue", "serve", "--generate", "3", "--port", "0", "--for", "0.3s", "--json"]
     assert 0 == main(arguments)
     said, talk = capfd.readouterr()
     facts = json.loads(said)
@@ -122,7 +123,7 @@ def test_it_serves_and_ends_by_itself(capfd: pytest.CaptureFixture[str]) -> None
 def test_wrong_arguments_leave_with_code_2(
     arguments: list[str], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert 2 == main(["venue", "serve", "--for", "0.1", *arguments])
+    assert 2 == main(["venue", "serve", "--for", "0.1s", *arguments])
     assert "next:" in capfd.readouterr().err
 
 
@@ -186,3 +187,17 @@ def test_a_capture_can_happen_now() -> None:
     assert {shift} == {
         b.ts_venue - a.ts_venue for a, b in zip(first.rows, second.rows, strict=True)
     }
+
+
+def test_a_port_that_is_taken_is_said_with_the_way_out(capsys) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+
+        code = main(["venue", "serve", "--generate", "7", "--port", str(port), "--for", "0.1s"])
+
+    said = capsys.readouterr().err
+    assert code == 2
+    assert f"ports {port} to {port + 3}" in said
+    assert "--port 0 takes free ones" in said
