@@ -1,16 +1,19 @@
 """Who looks on while a session runs? One interface for logs, status, metrics, alerts and control.
 
 A session calls these at its own pace and takes nothing back but rows that are posted. `Several`
-bundles them; whoever fails is counted and left out from then on: nobody who looks on may hold a
-session up. Left out: what each of them shows (logs.py, status.py, metrics.py, alerts.py, control.py).
+bundles them; whoever fails may say so and is left out from then on: nobody who looks on may hold a
+session up. Before it has begun, what a person can set right ends it. Left out: what each of them shows (logs.py, status.py, metrics.py, alerts.py, control.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+
+from engine.errors import KapitaalbotError
 
 if TYPE_CHECKING:
     from adapters.live import Running
@@ -51,6 +54,9 @@ class Attending:
     def second(self, running: Running, now: int) -> None:
         """About once a second; what the core holds may be read."""
 
+    def failed(self, error: Exception) -> None:
+        """One of these raised: none but `end` is called any more."""
+
     def end(self, running: Running | None, failure: BaseException | None) -> None:
         """The session is over, its manifest written if it ended well."""
 
@@ -64,6 +70,7 @@ class Several(Attending):
 
     def __init__(self, others: Iterable[Attending], note: Callable[[str], None]) -> None:
         self._others = list(others)
+        self._failed: list[Attending] = []
         self._note = note
 
     def _each(self, name: str, *arguments: Any) -> None:
@@ -71,9 +78,14 @@ class Several(Attending):
             try:
                 getattr(each, name)(*arguments)
             except Exception as error:
+                if name == "begin" and isinstance(error, KapitaalbotError):
+                    raise  # a port that is taken: nothing has happened yet
                 # Whoever looks on must not stop what it looks at.
                 self._others.remove(each)
+                self._failed.append(each)
                 self._note(f"{type(each).__name__} ended: {type(error).__name__}: {error}")
+                with suppress(Exception):
+                    each.failed(error)
 
     def posts(self, post: Post) -> None:
         self._each("posts", post)
@@ -94,4 +106,8 @@ class Several(Attending):
         self._each("second", running, now)
 
     def end(self, running: Running | None, failure: BaseException | None) -> None:
+        failed, self._failed = self._failed, []
         self._each("end", running, failure)
+        for each in failed:
+            with suppress(Exception):  # it failed before, and that was said
+                each.end(running, failure)

@@ -169,7 +169,8 @@ class _ThreadSink:
         return self._sink.close()
 
     def abort(self) -> None:
-        self._queue.settle()
+        with contextlib.suppress(Exception):  # that the thread failed is known
+            self._queue.settle()
         self._sink.abort()
 
 
@@ -379,8 +380,12 @@ class Running:
 
         After a failure nothing more is decided or recorded; the log tells the rest.
         """
-        assert self.session is not None
         session = self.session
+        if session is None:  # it never came to that
+            self.recorder.abort()
+            self.log.close()
+            self.writer.close()
+            return None
         whole = failure is None and session.failure is None
         try:
             if whole:

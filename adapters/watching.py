@@ -47,7 +47,17 @@ from engine.errors import (
     StorageError,
     VenueError,
 )
-from engine.events import HEALTH, HEALTH_ALERTS, MODE, MODE_HALT, WHO_OPERATOR, WHY_KILL
+from engine.events import (
+    HEALTH,
+    HEALTH_ALERTS,
+    MODE,
+    MODE_EXIT_ONLY,
+    MODE_HALT,
+    WHO_ENGINE,
+    WHO_OPERATOR,
+    WHY_INVARIANT,
+    WHY_KILL,
+)
 from engine.reports.markers import NAMES, Marker, Markers
 from engine.session.loop import event
 from engine.units import from_money
@@ -130,6 +140,7 @@ class Watch(Attending):
             name, plan.clock, file, stream, clean=self._clean, on_secret=self._secret_met
         )
         self._markers = Markers(running.folder.name, started.instruments)
+        self.alerts.start()
         if (port := int(plan.profile.metrics.port)) > 0:
             self._metrics = Metrics(running.folder.name, plan.mode, NAMES)
             try:
@@ -139,7 +150,6 @@ class Watch(Attending):
                     f"metrics.port {port} cannot be listened on: {error.strerror}.",
                     "Choose another, or 0 for none.",
                 ) from error
-        self.alerts.start()
         for level, text in self._held_back:
             self._write(level, text)
         self._held_back.clear()
@@ -170,12 +180,11 @@ class Watch(Attending):
         return self.running.folder.name
 
     def end(self, running: Running | None, failure: BaseException | None) -> None:
-        if running is None and failure is not None:
-            # It did not begin; whoever waits for it elsewhere hears why, where that has a code.
+        if self._markers is None and isinstance(failure, Exception):
+            # It did not begin: whoever waits for it elsewhere hears why.
+            self.alerts.start()
             text = getattr(failure, "message", str(failure))
-            if (code := text.partition(":")[0]) in ALERTS:
-                self.alerts.start()
-                self.alerts.tell(code, text=self._clean(text))
+            self.alerts.tell(alert_of_start(failure), text=self._clean(text))
         self._telemetry.close()
         if self._markers is not None and running is not None:
             left = working(running)
@@ -185,7 +194,10 @@ class Watch(Attending):
                 "positions": sum(each["qty"] != "0" for each in positions(running)),
             }
             if failure is not None:
-                code, text = alert_of(failure), getattr(failure, "message", str(failure))
+                text = getattr(failure, "message", str(failure))
+                code = alert_of(failure)
+                if not code and isinstance(failure, Exception):
+                    code = "NOT_STARTED"  # none of these arises once it runs
                 self._beside("SESSION_FAILED", "error", "session", code, text=self._clean(text))
             self._tell(self._markers.stop(**facts))
             self._write_status(running, running.plan.clock.now(), ended=True)
@@ -194,6 +206,13 @@ class Watch(Attending):
             self._metrics.stop()
         if self._logs is not None:
             self._logs.close()
+
+    def failed(self, error: Exception) -> None:
+        """A defect of ours: nobody sees any more what it does, so it adds nothing."""
+        self.alerts.tell("WATCH_FAILED", error=type(error).__name__)
+        if self._post is not None:
+            why = {"aux": MODE_EXIT_ONLY, "id": WHO_ENGINE, "qty": WHY_INVARIANT}
+            self._post(event(MODE, 0, **why))
 
     # --- what is seen ---
 
@@ -470,7 +489,11 @@ class Watch(Attending):
 
     async def _serve(self) -> None:
         server = ControlServer(self._ready.folder, _Driven(self))
-        await server.start()
+        try:
+            await server.start()
+        except OSError as error:
+            self.say("error", f"nobody can talk to the session: its socket: {error.strerror}")
+            return
         try:
             await asyncio.Event().wait()
         finally:
@@ -540,6 +563,14 @@ def alert_of(failure: BaseException) -> str:
         isinstance(failure, KapitaalbotError) or not isinstance(failure, Exception)
     )
     return "CORE_HALT" if ours else ""
+
+
+def alert_of_start(failure: BaseException) -> str:
+    """Which alert a session that could not begin leaves."""
+    text = getattr(failure, "message", str(failure))
+    told = isinstance(failure, VenueError | ClockError | StorageError | SecretError)
+    told = told or text.partition(":")[0] in ALERTS
+    return alert_of(failure) if told else "NOT_STARTED"
 
 
 _STOPPED: Final = {

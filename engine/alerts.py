@@ -140,6 +140,12 @@ _GROUPS: Final[dict[str, tuple[tuple[str, str, str, str, str], ...]]] = {
     ),
     "Process": (
         ("SESSION_START", INFO, "A session began.", "Exits only until the first reconcile.", _NOTHING),
+        ("NOT_STARTED", WARN, "A session could not begin.",
+         "Nothing was sent; what rested at the venue before still rests.",
+         "Read the text, set it right, and start again."),
+        ("WATCH_FAILED", CRIT, "What shows and tells of the session failed: a defect of ours.",
+         "Exits only; its lines, numbers and status stand still, `ops` works.",
+         "Restart it when you can, keep the run's folder and report it."),
         ("SESSION_STOP", INFO, "A session ended.",
          "Entries were withdrawn; stops stay at the venue.", "Read the summary: what is left."),
         ("MODE_CHANGE", WARN, "The engine's mode changed by itself.",

@@ -186,9 +186,9 @@ def _output(found: Findings, profile: Any) -> None:
 
 
 def _kernels(found: Findings) -> None:
-    from adapters.cli.warm import SECONDS_USUAL, is_warm
+    from adapters.cli.warm import NOT_FOR_SESSIONS, SECONDS_USUAL, is_warm
 
-    if is_warm():
+    if is_warm(NOT_FOR_SESSIONS):
         found.add("kernels", OK, "compiled")
     else:
         text = f"not compiled: the start takes about {SECONDS_USUAL} s longer"

@@ -126,7 +126,7 @@ def _run(
     as_json: bool,
 ) -> None:
     from adapters.cli.capture import parse_duration
-    from adapters.cli.warm import warm_if_cold
+    from adapters.cli.warm import NOT_FOR_SESSIONS, warm_if_cold
     from adapters.operate import operate
     from adapters.start import plan_session
 
@@ -136,7 +136,7 @@ def _run(
     ready = plan_session(path, mode, overrides, fresh=fresh, speed=speed, attach=attach)
     for remark in ready.gate.remarks:
         say(f"note: {remark}")
-    warm_if_cold(None if quiet else say)
+    warm_if_cold(None if quiet else say, NOT_FOR_SESSIONS)
     with _View(quiet) as view:
         ran = operate(
             ready,

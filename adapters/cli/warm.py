@@ -26,10 +26,12 @@ VENUE, STORE, GENERATOR = "simulated venue", "cold store", "market generator"
 FEED: Final = "market feed"
 MARKET: Final = "market windows"
 LOOP: Final = "loop that joins core and venue"
+PAPER: Final = "simulated venue beside a session"
 # Lanes are compiled side by side, and take about as long: a stage declares what it returns, so no
 # part waits for another.
-LANES: Final = ((ORDERS, MARKET, STORE, GENERATOR), (VENUE, LOOP, ROUTES, FEED))
-NOT_FOR_REPLAY: Final = (GENERATOR, FEED)
+LANES: Final = ((ORDERS, MARKET, STORE, GENERATOR), (VENUE, LOOP, PAPER, ROUTES, FEED))
+NOT_FOR_REPLAY: Final = (GENERATOR, FEED, PAPER)
+NOT_FOR_SESSIONS: Final = (GENERATOR,)
 # Stages (engine/stage.py) by part; what is named nowhere here is compiled with the orders, so a new
 # stage needs no line.
 STAGES: Final = {
@@ -53,31 +55,43 @@ def marker() -> Path:
     return Path(CACHE_FOLDER) / f"{place}-{MARKER}"
 
 
-def is_warm() -> bool:
-    """Whether nothing would have to be compiled (always, with the JIT off)."""
+def compiled() -> set[str]:
+    """The parts that are compiled already."""
+    try:
+        return set(json.loads(marker().read_bytes()))
+    except (OSError, ValueError):
+        return set()
+
+
+def is_warm(without: tuple[str, ...] = NOT_FOR_REPLAY) -> bool:
+    """Whether nothing but the parts `without` would have to be compiled (always, with the JIT off)."""
     from engine.jit import JIT_ENABLED
 
-    return not JIT_ENABLED or marker().is_file()
+    return not JIT_ENABLED or set(PARTS) <= {*compiled(), *without}
 
 
-def warm_if_cold(talk: Talk | None) -> None:
-    """Compile what a replay needs, unless it is compiled; says what it is and how long it takes."""
-    if is_warm():
+def warm_if_cold(talk: Talk | None, without: tuple[str, ...] = NOT_FOR_REPLAY) -> None:
+    """Compile what a replay needs, unless it is compiled; says what it is and how long it takes.
+
+    without : parts that are not needed; a session leaves out NOT_FOR_SESSIONS, since what it compiles
+        while it runs holds up its loop
+    """
+    if is_warm(without):
         return
     if talk is not None:
         talk(
             "compiling the decision core and the venue, once per version: "
             f"about {SECONDS_USUAL} s on two cores. Later runs start at once."
         )
-    done = warm_all(None, for_replay=True)
+    done = warm_all(None, (*without, *compiled()))
     if talk is not None:
         talk(f"compiled in {done['seconds']:.0f} s.")
 
 
-def warm_all(talk: Talk | None, for_replay: bool = False) -> dict[str, Any]:
+def warm_all(talk: Talk | None, without: tuple[str, ...] = ()) -> dict[str, Any]:
     """Compile every kernel into the cache; returns seconds per part, in all, and the folder.
 
-    for_replay : leave out the market generator and the feed, which a replay does without
+    without : parts that are left out
     raises StorageError if the cache cannot be written, InvariantError if a kernel does not compile
     """
     from engine.jit import CACHE_FOLDER, JIT_ENABLED
@@ -89,16 +103,14 @@ def warm_all(talk: Talk | None, for_replay: bool = False) -> dict[str, Any]:
             Path(CACHE_FOLDER).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise cache_error(error.strerror or str(error)) from error
-        lanes = [
-            tuple(part for part in lane if not (for_replay and part in NOT_FOR_REPLAY))
-            for lane in LANES
-        ]
+        lanes = [tuple(part for part in lane if part not in without) for lane in LANES]
         if talk is not None:
             parts = [part for lane in lanes for part in lane]
             talk(f"compiling {', '.join(parts)}, in {len(lanes)} processes ...")
-        for process in [_start(lane) for lane in lanes]:
+        before = dict.fromkeys(compiled(), 0.0)
+        for process in [_start(lane) for lane in lanes if lane]:
             steps |= _finish(process)
-        marker().write_text(json.dumps(steps) + "\n")
+        marker().write_text(json.dumps(before | steps) + "\n")
     return {"steps": steps, "seconds": round(clock.seconds(), 3), "cache": str(CACHE_FOLDER)}
 
 
@@ -204,6 +216,21 @@ def _compile_store() -> None:
             pass
 
 
+def _compile_paper() -> None:
+    import numpy as np
+
+    from engine.events import EVENT
+    from engine.flow.advance import make_link
+    from engine.flow.follow import next_paper, run_paper, send_paper
+    from engine.stage import define_kind
+
+    core, venue, link = _core(linked=False), _venue(), make_link(0, 1, 1, 1)
+    define_kind("venue", venue)
+    _compile(send_paper, venue, link, np.zeros(1, link[0]["sent"].dtype))
+    _compile(run_paper, core.calls, venue, link, np.zeros(1, EVENT), 0, 0)
+    _compile(next_paper, venue, link)
+
+
 def _compile_generator() -> None:
     from engine.research.synthetic.config import GeneratorConfig
     from engine.research.synthetic.market import generate
@@ -227,6 +254,7 @@ PARTS: Final[dict[str, Callable[[], None]]] = {
     STORE: _compile_store,
     GENERATOR: _compile_generator,
     FEED: _compile_feed,
+    PAPER: _compile_paper,
     LOOP: _compile_loop,
 }
 

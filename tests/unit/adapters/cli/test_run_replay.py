@@ -212,13 +212,39 @@ def test_with_the_jit_off_there_is_nothing_to_compile():
 
 def test_the_first_run_says_that_it_compiles_and_for_how_long(monkeypatch):
     said = []
-    monkeypatch.setattr(warm, "is_warm", lambda: False)
-    monkeypatch.setattr(warm, "warm_all", lambda talk, for_replay: {"seconds": 12.3})
+    monkeypatch.setattr(warm, "is_warm", lambda without: False)
+    monkeypatch.setattr(warm, "warm_all", lambda talk, without: {"seconds": 12.3})
     warm.warm_if_cold(said.append)
     assert "once per version" in said[0]
     assert "compiled in 12 s." == said[1]
     warm.warm_if_cold(None)
     assert 2 == len(said)
+
+
+def test_what_was_compiled_for_a_replay_is_not_enough_for_a_session(tmp_path, monkeypatch):
+    """A session would compile the rest inside its loop, and stand still meanwhile."""
+    asked: list[str] = []
+
+    def start(lane):
+        asked.extend(lane)
+        return subprocess.Popen(
+            [sys.executable, "-c", f"print({json.dumps(json.dumps(dict.fromkeys(lane, 1.0)))})"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    monkeypatch.setattr("engine.jit.CACHE_FOLDER", tmp_path)
+    monkeypatch.setattr("engine.jit.JIT_ENABLED", True)
+    monkeypatch.setattr(warm, "_start", start)
+    warm.warm_if_cold(None)
+    assert {warm.FEED, warm.PAPER, warm.GENERATOR}.isdisjoint(asked)
+    assert warm.is_warm()
+    assert not warm.is_warm(warm.NOT_FOR_SESSIONS)
+    first = len(asked)
+    warm.warm_if_cold(None, warm.NOT_FOR_SESSIONS)
+    assert {warm.FEED, warm.PAPER} == set(asked[first:])
+    assert warm.is_warm(warm.NOT_FOR_SESSIONS)
 
 
 def test_a_kernel_that_does_not_compile_is_named():
