@@ -38,7 +38,8 @@ from adapters.lease import KillFlag, Lease, write_synced
 from adapters.live import Account, MakeAccount, Prepare, Running
 from adapters.start import Ready
 from engine.commands import CANCEL, CANCEL_ALL, ROLE_ENTRY, TRAILING_STOP
-from engine.core.orders import N_EXECUTIONS, ORDER_STATE_SUSPECT
+from engine.core.orders import N_EXECUTIONS
+from engine.core.orderstates import ORDER_STATE_SUSPECT
 from engine.core.safety import CLASS_ENTRY_ADD, EPOCH_ALLOWS, MODE_ALLOWS
 from engine.core.state import Core
 from engine.errors import KapitaalbotError

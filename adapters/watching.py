@@ -34,7 +34,7 @@ from adapters.start import Ready
 from adapters.telemetry import Edited, Sample, Telemetry
 from engine.alerts import ALERTS
 from engine.clock import PacedClock, Stopwatch, utc_text
-from engine.core.orders import ORDER_STATE_NAMES, ORDER_STATE_SUSPECT
+from engine.core.orderstates import ORDER_STATE_NAMES, ORDER_STATE_SUSPECT
 from engine.core.protection import COVER_NAMES
 from engine.core.records import REASONS, THESIS_INVALID
 from engine.errors import (

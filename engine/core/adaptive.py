@@ -28,13 +28,18 @@ from engine.core.calibration import (
 from engine.core.columns import FEATURE_INDEX
 from engine.core.costs import present_rates
 from engine.core.edge import decay
-from engine.core.exits import horizon_vol_bps
+from engine.core.exits import (
+    horizon_vol_bps,
+    stop_distance_bps,
+    target_gain_bps,
+    trail_width_bps,
+)
 from engine.core.records import LOST_TO_BETTER, OK, T_ADAPTIVE, TAIL_INADMISSIBLE
 from engine.core.routes import route_family, route_horizon
 from engine.core.rows import claim_row
 from engine.core.selection import name_winner
 from engine.jit import kernel
-from engine.numerics import canonical, clip, floor_int, normal, ratio, sqrt, uniform
+from engine.numerics import canonical, clip, floor_int, is_nan, normal, ratio, sqrt, uniform
 from engine.stage import stage
 from engine.units import MONEY_PER_UNIT
 
@@ -305,6 +310,13 @@ def judge_candidate(core, i, candidate, row):
     # The stack's exit fee is a mix of both liquidities; leaving at a stop always takes.
     _, _, taker_e6 = present_rates(params, glob)
     exit_taker_bps = float(taker_e6) / E6_PER_BPS
+    # As exits.py will set them: by the same functions, and whoever leaves so takes.
+    fees_bps = candidate["entry_fee_bps"] + exit_taker_bps
+    exit_vol = horizon_vol_bps(symbol, candidate["horizon_s"] * 1_000_000_000)
+    trail = trail_width_bps(params, features[_ATR], exit_vol, fees_bps)
+    vol = candidate["move_sd_bps"] if is_nan(exit_vol) else exit_vol
+    stop = stop_distance_bps(params, vol, candidate["invalidation_bps"])
+    target = target_gain_bps(params, fees_bps, vol)
     instrument = symbol["instrument"]
     notional = int(
         float(candidate["qty"]) * instrument["qty_float"]
@@ -316,29 +328,6 @@ def judge_candidate(core, i, candidate, row):
     fees[END_TRAIL] = exit_taker_bps
     fees[END_TARGET] = candidate["exit_fee_bps"]
     fees[END_TIME] = candidate["exit_fee_bps"]
-    # As exits.py will set them.
-    vol = horizon_vol_bps(symbol, candidate["horizon_s"] * 1_000_000_000)
-    if vol != vol:
-        vol = candidate["move_sd_bps"]
-    stop = params["exits_stop_vol_multiple"] * vol
-    if candidate["invalidation_bps"] > stop:
-        stop = candidate["invalidation_bps"]
-    stop = clip(stop, params["exits_stop_min_bps"], params["exits_stop_max_bps"])
-    trail = params["exits_trail_min_bps"]
-    atr = features[_ATR]
-    if atr == atr:
-        trail = clip(
-            params["exits_trail_atr_multiple"] * atr,
-            params["exits_trail_min_bps"],
-            params["exits_trail_max_bps"],
-        )
-    target = (
-        candidate["entry_fee_bps"]
-        + candidate["exit_fee_bps"]
-        + params["costs_slippage_residual_bps"]
-        + params["costs_buffer_bps"]
-        + params["exits_target_vol_multiple"] * vol
-    )
     row["market"] = label
     walk_paths(
         paths,

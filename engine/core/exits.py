@@ -19,13 +19,8 @@ from engine.commands import ADD, IOC, LIMIT, MARKET, ROLE_EXIT, ROLE_FLATTEN
 from engine.core.capital import present_fees
 from engine.core.columns import FEATURE_INDEX, WINDOW_SUFFIXES, WINDOWS_S
 from engine.core.desk import desk_of
-from engine.core.orders import (
-    N_LIMIT_TRIES,
-    ORDER_STATE_SUSPECT,
-    RETRY_NS,
-    is_settled,
-    new_order,
-)
+from engine.core.orders import N_LIMIT_TRIES, RETRY_NS, new_order
+from engine.core.orderstates import ORDER_STATE_SUSPECT, is_settled
 from engine.core.positions import EXIT_DUST, EXIT_GHOST, position_row, sellable
 from engine.core.records import OK, RECONCILE_PENDING
 from engine.core.safety import ask_cancel, emit, exit_refusal
@@ -86,12 +81,11 @@ def horizon_vol_bps(symbol, horizon_ns):
 
 
 @kernel
-def stop_price(params, entry_price, vol_bps, invalidation_bps):
-    """Trigger of the initial stop: below entry by the larger of k x volatility and what disproves
-    the thesis, held between its bounds; unknown volatility and invalidation give the widest.
+def stop_distance_bps(params, vol_bps, invalidation_bps):
+    """Distance of the initial stop: the larger of k x volatility and what disproves the thesis, held
+    between its bounds; unknown volatility and invalidation give the widest.
 
-    entry_price : float64, ticks; vol_bps, invalidation_bps : float64, NAN unknown
-    returns int64, ticks, at least 1
+    vol_bps, invalidation_bps : float64, NAN unknown; the second model walks by the same
     """
     distance = 0.0
     if not is_nan(vol_bps):
@@ -100,26 +94,57 @@ def stop_price(params, entry_price, vol_bps, invalidation_bps):
         distance = invalidation_bps
     if distance <= 0.0:
         distance = params["exits_stop_max_bps"]
-    distance = clip(distance, params["exits_stop_min_bps"], params["exits_stop_max_bps"])
+    return clip(distance, params["exits_stop_min_bps"], params["exits_stop_max_bps"])
+
+
+@kernel
+def stop_price(params, entry_price, vol_bps, invalidation_bps):
+    """Trigger of the initial stop: `stop_distance_bps` below entry. entry_price : float64, ticks
+
+    returns int64, ticks, at least 1
+    """
+    distance = stop_distance_bps(params, vol_bps, invalidation_bps)
     return max(floor_int(entry_price * (1.0 - distance / 10_000.0)), 1)
 
 
 @kernel
-def target_price(params, entry_price, fees_bps, vol_bps):
-    """Price at which the gain is taken: both fees, slippage, buffer and k x volatility above entry.
+def target_gain_bps(params, fees_bps, vol_bps):
+    """Gain at which it is taken: both fees, slippage, buffer and k x volatility; NAN if unknown.
 
-    fees_bps : float64, entry and exit fee together; returns int64, ticks, rounded up; 0 (no
-    target) where volatility is unknown
+    fees_bps : float64, entry and exit fee together; the exit takes
     """
-    if is_nan(vol_bps) or is_nan(fees_bps):
-        return 0
-    gain = (
+    return (
         fees_bps
         + params["costs_slippage_residual_bps"]
         + params["costs_buffer_bps"]
         + params["exits_target_vol_multiple"] * vol_bps
     )
+
+
+@kernel
+def target_price(params, entry_price, fees_bps, vol_bps):
+    """Price at which the gain is taken, int64, ticks, rounded up; 0 (no target) where volatility or
+    fees are unknown."""
+    if is_nan(vol_bps) or is_nan(fees_bps):
+        return 0
+    gain = target_gain_bps(params, fees_bps, vol_bps)
     return -floor_int(-entry_price * (1.0 + gain / 10_000.0))
+
+
+@kernel
+def trail_width_bps(params, atr_bps, vol_bps, fees_bps):
+    """Distance of the trailing stop from the best price: k x ATR, not below both fees, bounded.
+
+    atr_bps : float64, NAN with too few candles: then volatility over the horizon is the next best
+    measure of a range; without either the widest
+    """
+    span = vol_bps if is_nan(atr_bps) else atr_bps
+    if is_nan(span):
+        return params["exits_trail_max_bps"]
+    distance = params["exits_trail_atr_multiple"] * span
+    if fees_bps > distance:
+        distance = fees_bps
+    return clip(distance, params["exits_trail_min_bps"], params["exits_trail_max_bps"])
 
 
 @kernel

@@ -1,6 +1,6 @@
-"""Where is each of our orders in its life? The order table, its 13 states, and what an event does.
+"""Where is each of our orders in its life? The order table, and what an event does to it.
 
-A transition outside the table below marks the order SUSPECT: the venue's answer is unknown and
+A transition outside the table of orderstates.py marks the order SUSPECT: the venue's answer is unknown and
 nothing may be assumed until evidence settles it. Fills are applied once per execution id; a fill
 and its fee are one message and are booked together; completion is what ORDER_FILLED says, never
 inferred from a fill. A terminal state frees the slot, but the order stays readable in it until
@@ -31,6 +31,20 @@ from engine.core.costs import walk_book
 from engine.core.desk import desk_of
 from engine.core.faults import FAULT_ORDER
 from engine.core.modes import take_mode
+from engine.core.orderstates import (
+    ALLOWED,
+    ORDER_STATE_AMEND_PENDING,
+    ORDER_STATE_CANCEL_PENDING,
+    ORDER_STATE_CANCELLED,
+    ORDER_STATE_EXPIRED,
+    ORDER_STATE_PLANNED,
+    ORDER_STATE_REJECTED,
+    ORDER_STATE_SUSPECT,
+    is_settled,
+    is_terminal,
+    is_waiting,
+    next_state,
+)
 from engine.core.positions import (
     POSITION_CLOSING,
     POSITION_OPEN,
@@ -54,11 +68,8 @@ from engine.events import (
     ORDER_ACK,
     ORDER_AMENDED,
     ORDER_CANCELED,
-    ORDER_EXPIRED,
     ORDER_FEE,
     ORDER_FILL,
-    ORDER_FILLED,
-    ORDER_PENDING,
     ORDER_REJECT,
     ORDER_SENT,
     ORDER_TRAILED,
@@ -68,7 +79,6 @@ from engine.events import (
     REJECT_MINIMUM,
     REJECT_NOT_SENT,
     REJECT_SHADOW,
-    REJECT_UNKNOWN_ORDER,
     SNAPSHOT,
     WHO_ENGINE,
     WHY_INVARIANT,
@@ -81,99 +91,6 @@ from engine.stage import stage
 N_ORDERS: Final = 64  # slots of the order table
 N_ENTRY_SLOTS: Final = 48  # entries use these only: the rest is kept for protection and exits
 N_EXECUTIONS: Final = 64  # execution ids remembered per order; a venue resends the last 50
-
-# 0 is a slot that was never used.
-ORDER_STATE_PLANNED: Final = 1  # decided, not through the choke
-ORDER_STATE_JOURNALED: Final = 2  # through the choke and recorded; not known to be on the wire
-ORDER_STATE_SENT: Final = 3
-ORDER_STATE_PENDING_NEW: Final = 4  # the venue has it, it is not open yet
-ORDER_STATE_OPEN: Final = 5
-ORDER_STATE_PARTIAL: Final = 6
-ORDER_STATE_AMEND_PENDING: Final = 7
-ORDER_STATE_CANCEL_PENDING: Final = 8
-ORDER_STATE_FILLED: Final = 9
-ORDER_STATE_CANCELLED: Final = 10
-ORDER_STATE_REJECTED: Final = 11
-ORDER_STATE_EXPIRED: Final = 12
-ORDER_STATE_SUSPECT: Final = 13  # the venue's answer is unknown: nothing may be assumed
-N_ORDER_STATES: Final = 13
-
-ORDER_STATE_NAMES: Final[dict[int, str]] = {
-    ORDER_STATE_PLANNED: "planned",
-    ORDER_STATE_JOURNALED: "journaled",
-    ORDER_STATE_SENT: "sent",
-    ORDER_STATE_PENDING_NEW: "pending_new",
-    ORDER_STATE_OPEN: "open",
-    ORDER_STATE_PARTIAL: "partial",
-    ORDER_STATE_AMEND_PENDING: "amend_pending",
-    ORDER_STATE_CANCEL_PENDING: "cancel_pending",
-    ORDER_STATE_FILLED: "filled",
-    ORDER_STATE_CANCELLED: "cancelled",
-    ORDER_STATE_REJECTED: "rejected",
-    ORDER_STATE_EXPIRED: "expired",
-    ORDER_STATE_SUSPECT: "suspect",
-}
-
-# Where an order may go from each state. A fill may precede the acknowledgement; an order may end
-# at the venue while our cancel or amend is on its way; OPEN to REJECTED is a stop that fired and
-# was refused as the market order it became.
-_ENDS: Final = (
-    ORDER_STATE_FILLED,
-    ORDER_STATE_CANCELLED,
-    ORDER_STATE_REJECTED,
-    ORDER_STATE_EXPIRED,
-)
-_ANSWERS: Final = (
-    ORDER_STATE_OPEN,
-    ORDER_STATE_PARTIAL,
-    ORDER_STATE_FILLED,
-    ORDER_STATE_CANCELLED,
-    ORDER_STATE_REJECTED,
-    ORDER_STATE_SUSPECT,
-)
-TRANSITIONS: Final[dict[int, tuple[int, ...]]] = {
-    ORDER_STATE_PLANNED: (ORDER_STATE_JOURNALED, ORDER_STATE_REJECTED),
-    ORDER_STATE_JOURNALED: (ORDER_STATE_SENT, ORDER_STATE_PENDING_NEW, *_ANSWERS),
-    ORDER_STATE_SENT: (ORDER_STATE_PENDING_NEW, *_ANSWERS),
-    ORDER_STATE_PENDING_NEW: _ANSWERS,
-    ORDER_STATE_OPEN: (
-        ORDER_STATE_PARTIAL,
-        ORDER_STATE_AMEND_PENDING,
-        ORDER_STATE_CANCEL_PENDING,
-        *_ENDS,
-        ORDER_STATE_SUSPECT,
-    ),
-    ORDER_STATE_PARTIAL: (
-        ORDER_STATE_AMEND_PENDING,
-        ORDER_STATE_CANCEL_PENDING,
-        ORDER_STATE_FILLED,
-        ORDER_STATE_CANCELLED,
-        ORDER_STATE_EXPIRED,
-        ORDER_STATE_SUSPECT,
-    ),
-    ORDER_STATE_AMEND_PENDING: (
-        ORDER_STATE_OPEN,
-        ORDER_STATE_PARTIAL,
-        *_ENDS,
-        ORDER_STATE_SUSPECT,
-    ),
-    ORDER_STATE_CANCEL_PENDING: (
-        ORDER_STATE_OPEN,
-        ORDER_STATE_PARTIAL,
-        *_ENDS,
-        ORDER_STATE_SUSPECT,
-    ),
-    ORDER_STATE_FILLED: (),
-    ORDER_STATE_CANCELLED: (),
-    ORDER_STATE_REJECTED: (),
-    ORDER_STATE_EXPIRED: (),
-    ORDER_STATE_SUSPECT: (
-        ORDER_STATE_PENDING_NEW,
-        ORDER_STATE_OPEN,
-        ORDER_STATE_PARTIAL,
-        *_ENDS,
-    ),
-}
 
 ORDER: Final = np.dtype(
     [
@@ -198,6 +115,7 @@ ORDER: Final = np.dtype(
         ("reason", "<i8"),  # why the newest command was sent, or why the venue refused or ended it
         ("venue_key", "<i8"),
         ("triggered", "<i8"),  # 1: its stop fired
+        ("trailed", "<i8"),  # 1: the venue has said where its trailing stop stands
         ("amend_price", "<i8"),  # what the amend in flight asks for, 0 keeps
         ("amend_trigger", "<i8"),
         ("amend_qty", "<i8"),
@@ -229,52 +147,7 @@ RETRY_NS: Final = 1_000_000_000  # pause after a refusal before the same thing i
 N_LIMIT_TRIES: Final = 3  # marketable exits as bounded limits, before one goes at market
 
 
-def _transition_table() -> np.ndarray:
-    table = np.zeros((N_ORDER_STATES + 1, N_ORDER_STATES + 1), np.int64)
-    for state, nexts in TRANSITIONS.items():
-        table[state, list(nexts)] = 1
-    return table
-
-
-ALLOWED: Final = _transition_table()  # int64[14, 14]: 1 where `from, to` is allowed
-
-
 # --- reading the table ---------------------------------------------------------------------------
-
-
-@kernel
-def is_terminal(state):
-    """Filled, cancelled, rejected or expired: the state never changes again."""
-    return ORDER_STATE_FILLED <= state <= ORDER_STATE_EXPIRED
-
-
-@kernel
-def is_coverage(state):
-    """Does a stop order in this state protect? OPEN, PARTIAL and AMEND_PENDING do.
-
-    Before its acknowledgement it is only asked for; while a cancel travels it may be gone.
-    """
-    return (
-        state == ORDER_STATE_OPEN
-        or state == ORDER_STATE_PARTIAL
-        or state == ORDER_STATE_AMEND_PENDING
-    )
-
-
-@kernel
-def is_waiting(state):
-    """Does an order in this state owe us an answer of the venue?"""
-    return (
-        ORDER_STATE_JOURNALED <= state <= ORDER_STATE_PENDING_NEW
-        or state == ORDER_STATE_AMEND_PENDING
-        or state == ORDER_STATE_CANCEL_PENDING
-    )
-
-
-@kernel
-def is_settled(state):
-    """May a new amend or cancel be asked for (open, nothing in flight)?"""
-    return state == ORDER_STATE_OPEN or state == ORDER_STATE_PARTIAL
 
 
 @kernel
@@ -426,6 +299,7 @@ def new_order(desk, i, role, side, type_, tif, post_only, price, trigger, qty, e
     order["reason"] = 0
     order["venue_key"] = 0
     order["triggered"] = 0
+    order["trailed"] = 0
     order["amend_price"] = 0
     order["amend_trigger"] = 0
     order["amend_qty"] = 0
@@ -563,66 +437,6 @@ def mark_overdue(desk, slot):
 
 
 @kernel
-def next_state(state, kind, filled, qty, reported, triggered, reason):
-    """The state that an event asks for; SUSPECT when it contradicts what we know.
-
-    state, kind : ORDER_STATE_* and event kind; filled, qty : int64, lots, of our order
-    reported : int64, lots that the event names (total filled of ORDER_FILLED, rest still open of
-        ORDER_CANCELED and ORDER_EXPIRED); triggered : 1 when its stop fired
-    reason : REJECT_* of a refusal
-    """
-    if is_terminal(state):
-        return state
-    resting = ORDER_STATE_PARTIAL if filled > 0 else ORDER_STATE_OPEN
-    early = ORDER_STATE_JOURNALED <= state <= ORDER_STATE_PENDING_NEW
-    if state == ORDER_STATE_PLANNED:
-        return ORDER_STATE_SUSPECT
-    if kind == ORDER_SENT:
-        return ORDER_STATE_SENT if state == ORDER_STATE_JOURNALED else state
-    if kind == ORDER_PENDING:
-        if early:
-            return ORDER_STATE_PENDING_NEW
-        if state == ORDER_STATE_SUSPECT:
-            return ORDER_STATE_PARTIAL if filled > 0 else ORDER_STATE_PENDING_NEW
-        return state
-    if kind == ORDER_ACK:
-        return resting if early or state == ORDER_STATE_SUSPECT else state
-    if kind == ORDER_FILL or kind == ORDER_FEE:
-        if state == ORDER_STATE_AMEND_PENDING or state == ORDER_STATE_CANCEL_PENDING:
-            return state  # what we asked for is still on its way
-        return ORDER_STATE_PARTIAL
-    if kind == ORDER_FILLED:
-        return ORDER_STATE_FILLED if reported == filled else ORDER_STATE_SUSPECT
-    if kind == ORDER_CANCELED:
-        return ORDER_STATE_CANCELLED if reported == qty - filled else ORDER_STATE_SUSPECT
-    if kind == ORDER_EXPIRED:
-        return ORDER_STATE_EXPIRED if reported == qty - filled else ORDER_STATE_SUSPECT
-    if kind == ORDER_REJECT:
-        if early or state == ORDER_STATE_SUSPECT or triggered != 0:
-            return ORDER_STATE_REJECTED
-        return ORDER_STATE_SUSPECT
-    if kind == ORDER_TRAILED:
-        return state
-    if kind == ORDER_TRIGGERED:
-        if state == ORDER_STATE_SUSPECT:
-            return resting
-        return ORDER_STATE_SUSPECT if early else state
-    # What is left answers an amend or a cancel of ours.
-    if kind == ORDER_AMENDED:
-        if state == ORDER_STATE_AMEND_PENDING or state == ORDER_STATE_SUSPECT:
-            return resting
-        return ORDER_STATE_SUSPECT
-    if reason == REJECT_UNKNOWN_ORDER:
-        # Not found is not "gone": without evidence of its end the order is in doubt.
-        return ORDER_STATE_SUSPECT
-    if kind == CANCEL_REJECT and state == ORDER_STATE_CANCEL_PENDING:
-        return resting
-    if kind == AMEND_REJECT and state == ORDER_STATE_AMEND_PENDING:
-        return resting
-    return ORDER_STATE_SUSPECT
-
-
-@kernel
 def seen_execution(order, execution):
     """Was this execution id applied to the order already?"""
     n = order["n_executions"]
@@ -718,7 +532,7 @@ def note_answer(order, kind, event, now):
         order["triggered"] = 1
         return True, 0
     elif kind == ORDER_TRAILED:
-        return note_trailed(order, event, now), 0
+        return note_trailed(order, event), 0
     elif kind == ORDER_AMENDED:
         if state == ORDER_STATE_AMEND_PENDING or state == ORDER_STATE_SUSPECT:
             take_terms(order, event)

@@ -21,13 +21,8 @@ from engine.core.capital import (
 )
 from engine.core.desk import desk_of
 from engine.core.exits import horizon_vol_bps, stop_price, target_price
-from engine.core.orders import (
-    ORDER_STATE_EXPIRED,
-    ORDER_STATE_SUSPECT,
-    mark_overdue,
-    may_ask,
-    new_order,
-)
+from engine.core.orders import mark_overdue, may_ask, new_order
+from engine.core.orderstates import ORDER_STATE_EXPIRED, ORDER_STATE_SUSPECT
 from engine.core.readiness import net_threshold_bps
 from engine.core.records import (
     ALLOW,

@@ -4,7 +4,7 @@
 sell order gets a stop-loss within the same step as the fill; later fills grow the same stop by
 amend; the trail moves it up, never down (trailing.py: how far, and where the venue does it). States: NONE (flat, or bare), ARMING (asked for),
 PROTECTED, AMENDING, SWAPPING (the stop is being cancelled for an exit), EXITING. Only a stop that
-the venue confirmed protects (orders.is_coverage); all other time is counted as unprotected.
+the venue confirmed protects (orderstates.is_coverage); all other time is counted as unprotected.
 Lots too few for any order are dust and need no cover.
 
 Left out: why and how to leave (exits.py).
@@ -35,15 +35,12 @@ from engine.core.exits import (
     set_policy,
     want_exit,
 )
-from engine.core.orders import (
+from engine.core.orders import RETRY_NS, mark_overdue, may_ask, new_order
+from engine.core.orderstates import (
     ORDER_STATE_AMEND_PENDING,
     ORDER_STATE_CANCEL_PENDING,
     ORDER_STATE_SUSPECT,
-    RETRY_NS,
     is_coverage,
-    mark_overdue,
-    may_ask,
-    new_order,
 )
 from engine.core.positions import is_dust, position_row, sellable, sweep_dust
 from engine.core.records import BALANCE_DIFFERS, OK, SYMBOL_SAFETY
@@ -216,8 +213,10 @@ def place_stop(desk, i):
         position["route"],
     )
     refused = slot < 0 or emit(desk, ADD, slot, 0, 0, 0, position["stop_reason"]) != OK
-    if gap > 0 and not refused and position["trail_gap"] == 0:
-        position["trail_gap"] = gap
+    if not refused:
+        position["trail_refused"] = 0  # what was refused was another order's distance
+        if gap > 0 and position["trail_gap"] == 0:
+            position["trail_gap"] = gap
     # After two refusals we would leave; where that cannot be, the venue is not asked in a circle.
     if refused or position["n_refused"] >= 2:
         position["retry_ts"] = now + RETRY_NS

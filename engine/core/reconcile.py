@@ -22,13 +22,8 @@ import numpy as np
 from engine.core.capital import equity_row, refresh_capital
 from engine.core.desk import desk_of
 from engine.core.modes import take_mode
-from engine.core.orders import (
-    ORDER_STATE_REJECTED,
-    ORDER_STATE_SUSPECT,
-    find_order,
-    is_working,
-    set_order_state,
-)
+from engine.core.orders import find_order, is_working, set_order_state
+from engine.core.orderstates import ORDER_STATE_REJECTED, ORDER_STATE_SUSPECT
 from engine.core.positions import (
     EXIT_GHOST,
     POSITION_CLOSED,

@@ -29,18 +29,15 @@ from engine.core.desk import desk_of
 from engine.core.faults import FAULT_COMMANDS_FULL
 from engine.core.gates import entry_gate, exit_gate
 from engine.core.modes import take_mode
-from engine.core.orders import (
+from engine.core.orders import has_suspect, is_working, may_ask, order_row
+from engine.core.orderstates import (
     ORDER_STATE_AMEND_PENDING,
     ORDER_STATE_CANCEL_PENDING,
     ORDER_STATE_JOURNALED,
     ORDER_STATE_PLANNED,
     ORDER_STATE_REJECTED,
     ORDER_STATE_SUSPECT,
-    has_suspect,
     is_settled,
-    is_working,
-    may_ask,
-    order_row,
 )
 from engine.core.positions import POSITION_CLOSING, sellable, set_position_state
 from engine.core.records import (

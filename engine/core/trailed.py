@@ -38,15 +38,17 @@ def take_distance(order, told):
 
 
 @kernel
-def note_trailed(order, event, now):
+def note_trailed(order, event):
     """The venue says where our trailing stop stands. Returns whether that is its first word on it.
 
     Trades that we hear make the same of it, sooner or later: of what is told while it rests only the
-    higher counts. At its beginning, and read back after a gap, the venue alone knows.
+    higher counts. At its beginning, and read back after a gap, the venue alone knows. The first word may
+    come after the acknowledgement: each answer has a latency of its own.
     """
     if order["type"] != TRAILING_STOP or order["ts_done"] > 0:
         return False
-    first = order["ts_acked"] == now or (np.int64(event["flags"]) & SNAPSHOT) != 0
+    first = order["trailed"] == 0 or (np.int64(event["flags"]) & SNAPSHOT) != 0
+    order["trailed"] = 1
     if event["aux"] > 0:
         order["price"] = event["aux"]
     if event["price"] > 0 and (first or event["price"] > order["trigger"]):

@@ -18,35 +18,33 @@ from __future__ import annotations
 from engine.commands import AMEND, TRAILING_STOP
 from engine.core.capital import present_fees
 from engine.core.columns import FEATURE_INDEX
-from engine.core.exits import EXIT_ADVICE, EXIT_STOP, EXIT_TARGET, EXIT_TRAIL, horizon_vol_bps
+from engine.core.exits import (
+    EXIT_ADVICE,
+    EXIT_STOP,
+    EXIT_TARGET,
+    EXIT_TRAIL,
+    horizon_vol_bps,
+    trail_width_bps,
+)
 from engine.core.records import OK
 from engine.core.routestate import HOLD, TIGHTEN
 from engine.core.safety import emit
 from engine.core.trailed import TRAIL_REFUSALS_MAX
 from engine.jit import kernel
-from engine.numerics import clip, floor_int, is_nan, ratio
+from engine.numerics import floor_int, ratio
 
 _ATR = FEATURE_INDEX["atr_bps"]
 
 
 @kernel
 def trail_distance_bps(desk, i):
-    """Distance of the trailing stop from the best price: k x ATR, not below both fees, bounded."""
-    params = desk.params
+    """How far the stop of symbol `i` trails the best price now."""
     symbol = desk.symbols[i]
     position = symbol["position"]
-    atr = symbol["features"][_ATR]
-    if is_nan(atr):
-        # Too few candles: volatility over the horizon is the next best measure of a range.
-        atr = horizon_vol_bps(symbol, position["horizon_ns"])
-    if is_nan(atr):
-        return params["exits_trail_max_bps"]
     _, taker = present_fees(desk)
     fees_bps = ratio(position["fees"], position["bought"]) * 10_000.0 + float(taker) / 100.0
-    distance = params["exits_trail_atr_multiple"] * atr
-    if fees_bps > distance:
-        distance = fees_bps
-    return clip(distance, params["exits_trail_min_bps"], params["exits_trail_max_bps"])
+    vol_bps = horizon_vol_bps(symbol, position["horizon_ns"])
+    return trail_width_bps(desk.params, symbol["features"][_ATR], vol_bps, fees_bps)
 
 
 @kernel

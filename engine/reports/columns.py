@@ -27,7 +27,7 @@ from engine.core.adaptive import MARKET_NAMES
 from engine.core.exits import EXIT_NAMES
 from engine.core.fillprob import FILL_NAMES
 from engine.core.ignition import IGNITION_NAMES
-from engine.core.orders import ORDER_STATE_NAMES
+from engine.core.orderstates import ORDER_STATE_NAMES
 from engine.core.positions import POSITION_NAMES
 from engine.core.protection import COVER_NAMES
 from engine.core.records import OUTCOME_NAMES, REASONS, TABLES, VERDICT_NAMES, Column

@@ -18,7 +18,7 @@ import numpy as np
 from engine import events
 from engine.commands import ROLE_EXIT, ROLE_NAMES, ROLE_PROTECTION, TRAILING_STOP, TYPE_NAMES
 from engine.core.exits import EXIT_NAMES
-from engine.core.orders import (
+from engine.core.orderstates import (
     ORDER_STATE_AMEND_PENDING,
     ORDER_STATE_CANCEL_PENDING,
     ORDER_STATE_CANCELLED,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from engine.clock import utc_text
-from engine.core.orders import (
+from engine.core.orderstates import (
     ORDER_STATE_AMEND_PENDING,
     ORDER_STATE_CANCEL_PENDING,
     ORDER_STATE_OPEN,

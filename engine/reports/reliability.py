@@ -18,7 +18,7 @@ import numpy as np
 
 from engine.commands import ROLE_ENTRY
 from engine.core.fillprob import FILL_LEVEL3, FILL_QUEUE, FILL_TOUCH
-from engine.core.orders import ORDER_STATE_EXPIRED, ORDER_STATE_FILLED
+from engine.core.orderstates import ORDER_STATE_EXPIRED, ORDER_STATE_FILLED
 
 RESTING: Final = (FILL_QUEUE, FILL_TOUCH, FILL_LEVEL3)
 BINS: Final = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)

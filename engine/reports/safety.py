@@ -20,7 +20,7 @@ import numpy as np
 
 from engine.clock import utc_text
 from engine.commands import ADD, ROLE_ENTRY, ROLE_PROTECTION
-from engine.core.orders import ORDER_STATE_SUSPECT, is_terminal
+from engine.core.orderstates import ORDER_STATE_SUSPECT, is_terminal
 from engine.core.protection import COVER_AMENDING, COVER_PROTECTED
 from engine.core.records import (
     EPOCH_NOT_VALID,

@@ -14,7 +14,7 @@ import numpy as np
 
 from engine.commands import ROLE_ENTRY
 from engine.core.exits import EXIT_NAMES
-from engine.core.orders import ORDER_STATE_REJECTED
+from engine.core.orderstates import ORDER_STATE_REJECTED
 from engine.core.routes import ENTRY_NAMES, route_entry_mode, route_family
 from engine.reports.markouts import HORIZONS_S
 from engine.reports.sides import Side, in_quote, where

@@ -15,7 +15,7 @@ import numpy as np
 from engine.commands import ROLE_ENTRY
 from engine.core import capital, orders, planner, protection, reconcile, step
 from engine.core.desk import Desk
-from engine.core.orders import ORDER_STATE_OPEN
+from engine.core.orderstates import ORDER_STATE_OPEN
 from engine.core.params import default_params
 from engine.core.records import CANDIDATE_ROW, DECISION_ROW, TABLE_NAMES
 from engine.core.routes import ENTRY_JOIN, FAMILY_MOMENTUM, N_PLUGINS, route_key

@@ -17,7 +17,7 @@ from engine.commands import ADD, COMMAND, GTC, GTD, LIMIT, ROLE_ENTRY, ROLE_PROT
 from engine.config import canonical_json, make_profile
 from engine.core.exits import EXIT_STOP
 from engine.core.fillprob import FILL_QUEUE, FILL_TAKER
-from engine.core.orders import (
+from engine.core.orderstates import (
     ORDER_STATE_FILLED,
     ORDER_STATE_JOURNALED,
     ORDER_STATE_OPEN,

@@ -14,13 +14,8 @@ from typing import Any
 import numpy as np
 
 from engine.commands import ADD, CANCEL, ROLE_ENTRY, STOP_LOSS, TRAILING_STOP
-from engine.core.orders import (
-    ORDER_STATE_NAMES,
-    ORDER_STATE_SUSPECT,
-    is_coverage,
-    is_terminal,
-    is_working,
-)
+from engine.core.orders import is_working
+from engine.core.orderstates import ORDER_STATE_NAMES, ORDER_STATE_SUSPECT, is_coverage, is_terminal
 from engine.core.positions import is_dust
 from engine.core.protection import COVER_NONE, COVER_PROTECTED
 from engine.events import (

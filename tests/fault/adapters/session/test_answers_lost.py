@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from engine.core.orders import ORDER_STATE_SUSPECT
+from engine.core.orderstates import ORDER_STATE_SUSPECT
 from engine.events import MODE_NORMAL
 from tests.support.fault_desk import Condition, FaultDesk, Scene
 

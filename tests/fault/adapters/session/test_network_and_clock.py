@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from engine.core.orders import ORDER_STATE_SUSPECT
+from engine.core.orderstates import ORDER_STATE_SUSPECT
 from tests.support.fault_desk import SECOND, Condition, FaultDesk, Scene
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from engine.commands import ADD, AMEND, CANCEL, MARKET, ROLE_EXIT, ROLE_PROTECTION
 from engine.core.exits import EXIT_OPERATOR, EXIT_STOP_REFUSED
-from engine.core.orders import (
+from engine.core.orderstates import (
     ORDER_STATE_CANCELLED,
     ORDER_STATE_EXPIRED,
     ORDER_STATE_FILLED,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from engine.core.orders import ORDER_STATE_SUSPECT
+from engine.core.orderstates import ORDER_STATE_SUSPECT
 from engine.core.protection import COVER_NONE
 from tests.support.short_market import short_market
 from tests.support.worlds import EAGER, make_world, run_world

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -23,12 +25,15 @@ from engine.core.adaptive import (
     STRESSED_RANGE,
     STRESSED_TREND,
     draw_paths,
+    judge_candidate,
     market_label,
     sum_up,
     tier_chance,
     walk_paths,
 )
-from engine.core.records import ADAPTIVE_ROW
+from engine.core.columns import FEATURE_INDEX
+from engine.core.records import ADAPTIVE_ROW, CANDIDATE_ROW
+from engine.core.routes import FAMILY_MOMENTUM, route_key
 from tests.naive import adaptive as naive
 from tests.support.scene import make_features, make_params, make_scene
 
@@ -143,3 +148,44 @@ def test_the_next_fee_tier_counts_by_how_far_this_order_brings_us():
     assert (0.0, 0.0) == tier_chance(params, glob, 250)
     glob["volume"], glob["fee_ts"] = 0, 1
     assert (0.0, 0.0) == tier_chance(params, glob, 250)
+
+
+def test_its_paths_trail_and_take_as_far_away_as_a_position_would():
+    """Fees of 40 bps each way: a position trails no closer than both (order-life.md), so neither do paths."""
+    core = make_scene({"atr_bps": 3.0}, fee_taker_e6=4_000)
+    params, symbol = core.params[0], core.symbols[0]
+    candidate = np.zeros(1, CANDIDATE_ROW)[0]
+    candidate["horizon_s"], candidate["move_sd_bps"], candidate["gross_bps"] = 900, 80.0, 60.0
+    candidate["entry_fee_bps"], candidate["exit_fee_bps"] = 40.0, 40.0
+    candidate["route"] = route_key(0, FAMILY_MOMENTUM, 3, 1, 1, 0)
+    row = np.zeros(1, ADAPTIVE_ROW)[0]
+    draw_paths(core.glob[0]["paths"], int(params["seed"]))
+    judge_candidate(core, 0, candidate, row)
+    vol = float(symbol["features"][FEATURE_INDEX["vol_bps_15m"]])
+    widths = core.glob[0]["paths"]
+    rates = [float(symbol["features"][FEATURE_INDEX[f"vol_bps_{name}"]]) ** 2 / s
+             for name, s in (("1m", 60), ("15m", 900), ("1h", 3600))]  # fmt: skip
+    hold_s = 900.0 * float(params["exits_time_multiple"])
+    ends = naive.walk(
+        widths["steps"].tolist(),
+        widths["width"].tolist(),
+        start=0.0,
+        move=60.0,
+        sd=math.sqrt(fmean(rate for rate in rates if rate == rate) * hold_s),
+        wide=0.05,
+        wide_sd=3.0,
+        half_life_s=float(params["family_half_life_s"][FAMILY_MOMENTUM]),
+        horizon_s=900.0,
+        hold_s=hold_s,
+        stop=min(max(3.0 * vol, 15.0), 150.0),
+        trail_from=20.0,
+        trail=80.0,
+        target=80.0
+        + float(params["costs_slippage_residual_bps"])
+        + float(params["costs_buffer_bps"])
+        + vol,
+    )
+    for name in naive.ENDS:
+        share = sum(end == name for end, _, _ in ends) / N_PATHS
+        assert share == pytest.approx(float(row[f"{name}_share"])), name
+    assert 0.0 < float(row["target_share"])

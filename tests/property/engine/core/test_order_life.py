@@ -6,7 +6,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.core.orders import ORDER_STATE_SUSPECT, is_waiting, is_working
+from engine.core.orders import is_working
+from engine.core.orderstates import ORDER_STATE_SUSPECT, is_waiting
 from engine.core.records import OK
 from engine.events import EPOCH_VALID, MODE_NORMAL
 from tests.support.order_desk import BID, QTY, S

@@ -11,7 +11,8 @@ import pytest
 
 from engine.commands import ADD, AMEND, CANCEL, IOC, MARKET, ROLE_ENTRY, ROLE_EXIT, ROLE_PROTECTION
 from engine.core import safety
-from engine.core.orders import ORDER_STATE_PLANNED, new_order
+from engine.core.orders import new_order
+from engine.core.orderstates import ORDER_STATE_PLANNED
 from engine.core.records import (
     ACCOUNT_STALE,
     ALERTS_OPEN,

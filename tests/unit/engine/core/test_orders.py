@@ -6,9 +6,8 @@ import pytest
 from engine.commands import ROLE_ENTRY, ROLE_EXIT, ROLE_PROTECTION
 from engine.core import orders
 from engine.core.faults import FAULT_ORDER
-from engine.core.orders import (
-    N_ENTRY_SLOTS,
-    N_ORDERS,
+from engine.core.orders import N_ENTRY_SLOTS, N_ORDERS, free_slot
+from engine.core.orderstates import (
     ORDER_STATE_AMEND_PENDING,
     ORDER_STATE_CANCEL_PENDING,
     ORDER_STATE_CANCELLED,
@@ -21,7 +20,6 @@ from engine.core.orders import (
     ORDER_STATE_SENT,
     ORDER_STATE_SUSPECT,
     TRANSITIONS,
-    free_slot,
     is_coverage,
 )
 from engine.events import (

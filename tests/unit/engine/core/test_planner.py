@@ -7,7 +7,7 @@ import pytest
 
 from engine.commands import ADD, AMEND, CANCEL, GTD, IOC, LIMIT, ROLE_ENTRY
 from engine.core.columns import FEATURE_INDEX
-from engine.core.orders import ORDER_STATE_EXPIRED
+from engine.core.orderstates import ORDER_STATE_EXPIRED
 from engine.core.planner import entry_price, expiry
 from engine.core.records import (
     BOOK_UNVERIFIED,

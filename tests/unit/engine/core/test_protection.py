@@ -32,7 +32,7 @@ from engine.core.exits import (
     stop_price,
     target_price,
 )
-from engine.core.orders import ORDER_STATE_REJECTED
+from engine.core.orderstates import ORDER_STATE_REJECTED
 from engine.core.positions import (
     POSITION_CLOSED,
     POSITION_CLOSING,

@@ -9,7 +9,7 @@ import pytest
 
 from engine.commands import ADD, AMEND, CANCEL, MARKET, ROLE_FLATTEN, ROLE_PROTECTION
 from engine.core.exits import EXIT_GHOST, EXIT_OPERATOR
-from engine.core.orders import (
+from engine.core.orderstates import (
     ORDER_STATE_CANCELLED,
     ORDER_STATE_FILLED,
     ORDER_STATE_OPEN,

@@ -23,13 +23,12 @@ from engine.commands import (
     STOP_LOSS,
 )
 from engine.core.faults import FAULT_COMMANDS_FULL
-from engine.core.orders import (
-    N_ENTRY_SLOTS,
+from engine.core.orders import N_ENTRY_SLOTS, new_order
+from engine.core.orderstates import (
     ORDER_STATE_JOURNALED,
     ORDER_STATE_OPEN,
     ORDER_STATE_REJECTED,
     ORDER_STATE_SUSPECT,
-    new_order,
 )
 from engine.core.positions import POSITION_FIELDS
 from engine.core.records import (

@@ -337,6 +337,38 @@ def test_a_full_rate_counter_is_no_refusal_of_the_distance() -> None:
     assert [] == recoveries(desk)
 
 
+def test_the_first_word_on_it_counts_though_it_comes_after_the_acknowledgement() -> None:
+    """Each answer has a latency of its own. The market fell before the stop arrived: it stands lower."""
+    desk, entry = entered()
+    desk.fill_whole(entry, BID, QTY)
+    stop = int(desk.sent()[-1]["id"])
+    desk.quote(BID - 400, ASK - 400, trade=ASK - 400)
+    desk.event(ORDER_ACK, stop, GAP, QTY, 1000 + stop)
+    desk.wait(S // 10)
+    desk.event(ORDER_TRAILED, stop, STOP - 400, aux=GAP)
+    assert STOP - 400 == desk.order(stop)["trigger"]
+    assert 1 == np.count_nonzero(desk.rows("orders")["trigger"] == STOP - 400)
+    desk.event(ORDER_TRAILED, stop, STOP - 500, aux=GAP)  # from then on only what is higher
+    assert STOP - 400 == desk.order(stop)["trigger"]
+
+
+def test_what_one_order_was_refused_is_nothing_to_the_one_after_it() -> None:
+    desk, stop = held()
+    desk.position()["trail_refused"] = 2
+    desk.quote(BID + 500, ASK + 500, trade=ASK + 500)
+    desk.quote(BID, ASK, trade=ASK)
+    desk.event(ORDER_CANCELED, stop, qty=QTY, aux=CANCEL_USER)
+    plain = int(desk.sent()[0]["id"])
+    desk.ack(plain)
+    target = int(desk.position()["target"]) or BID + 3_000
+    desk.position()["target"] = target
+    desk.wait(60 * S)
+    desk.quote(target, target + 2, trade=target + 2)
+    command = desk.sent()[0]
+    # The plain stop is pulled up to the target; nothing is sold at market because of the old one.
+    assert (AMEND, plain, EXIT_TARGET) == (command["kind"], command["id"], command["reason"])
+
+
 # --- gone and come back --------------------------------------------------------------------------
 
 

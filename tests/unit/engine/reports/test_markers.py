@@ -10,7 +10,7 @@ import pytest
 from engine import events as ev
 from engine.alerts import ALERTS
 from engine.commands import LIMIT, ROLE_ENTRY, ROLE_PROTECTION, STOP_LOSS
-from engine.core import orders as o
+from engine.core import orderstates as o
 from engine.core.protection import COVER_ARMING, COVER_EXITING, COVER_NONE, COVER_PROTECTED
 from engine.core.records import (
     GENERATION_MISMATCH,

@@ -9,7 +9,7 @@ import pytest
 
 from engine.commands import ROLE_ENTRY, ROLE_EXIT
 from engine.core.fillprob import FILL_QUEUE, FILL_TAKER, FILL_TOUCH
-from engine.core.orders import (
+from engine.core.orderstates import (
     ORDER_STATE_CANCELLED,
     ORDER_STATE_EXPIRED,
     ORDER_STATE_FILLED,

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from engine.commands import COMMAND
-from engine.core.orders import ORDER_STATE_SUSPECT
+from engine.core.orderstates import ORDER_STATE_SUSPECT
 from engine.core.protection import COVER_NONE
 from engine.core.records import table_dtype
 from engine.core.recoveries import RECOVERY_CASH_ACCEPTED, RECOVERY_STOPPING

@@ -14,12 +14,8 @@ from adapters.local_venue.account import Account, Order
 from adapters.local_venue.keys import DEMO_KEY
 from adapters.sessions import LOG, last_state, verify
 from engine.commands import ADD, ROLE_PROTECTION, STOP_LOSS, TRAILING_STOP
-from engine.core.orders import (
-    ORDER_STATE_OPEN,
-    ORDER_STATE_PARTIAL,
-    ORDER_STATE_SUSPECT,
-    is_working,
-)
+from engine.core.orders import is_working
+from engine.core.orderstates import ORDER_STATE_OPEN, ORDER_STATE_PARTIAL, ORDER_STATE_SUSPECT
 from engine.core.recoveries import (
     RECOVERY_RECONCILED,
     RECOVERY_TRAIL_FIXED,
