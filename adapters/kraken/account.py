@@ -124,6 +124,9 @@ class AccountFeed:
         for sym, each in enumerate(instruments):
             self._bases.setdefault(each.base, []).append(sym)
         self.orders: dict[str, OrderState] = {}
+        # Of them those that may be open: who asks for these with every message must not walk past
+        # thousands that have ended.
+        self._open: dict[str, OrderState] = {}
         self._closed: OrderedDict[str, None] = OrderedDict()
         self._held: list[tuple[int, Report]] = []
         self._executions = Seen()
@@ -145,7 +148,22 @@ class AccountFeed:
         return self.executions.synced and self.balances.synced
 
     def open_orders(self) -> list[OrderState]:
-        return [each for each in self.orders.values() if each.is_open]
+        """In the order in which they were heard of."""
+        for key in [key for key, each in self._open.items() if not each.is_open]:
+            del self._open[key]
+        return list(self._open.values())
+
+    def _keep(self, key: str, order: OrderState) -> None:
+        self.orders[key] = self._open[key] = order
+
+    def _stand(self, order: OrderState, status: str) -> None:
+        """It is open, though it may have counted as ended."""
+        order.status = status
+        self._open[order.order_id] = order
+
+    def _forget(self, key: str) -> OrderState | None:
+        self._open.pop(key, None)
+        return self.orders.pop(key, None)
 
     @property
     def assets(self) -> tuple[str, ...]:
@@ -257,7 +275,7 @@ class AccountFeed:
         self._applied.update(executions)
         for order in orders:
             key = order.order_id or _placeholder(cl_ord_id_of(order.id))
-            self.orders[key] = order
+            self._keep(key, order)
 
     def of_id(self, id: int) -> OrderState | None:
         """Our order of that client id, as far as it is remembered."""
@@ -308,7 +326,7 @@ class AccountFeed:
 
     def sent(self, order: OrderState, cl_ord_id: str) -> None:
         """An add of ours is on its way: reports of it are understood whatever comes first."""
-        self.orders[_placeholder(cl_ord_id)] = order
+        self._keep(_placeholder(cl_ord_id), order)
 
     def bind(self, order_id: str, cl_ord_id: str, now: int) -> Read:
         """The reply to an add named the order: what waited for it is applied."""
@@ -320,7 +338,7 @@ class AccountFeed:
 
     def dropped(self, cl_ord_id: str) -> OrderState | None:
         """The add was refused: there is no such order."""
-        return self.orders.pop(_placeholder(cl_ord_id), None)
+        return self._forget(_placeholder(cl_ord_id))
 
     def suspect(self, read: Read, order: OrderState, cause: int, text: str, now: int) -> None:
         """Say that nothing may be assumed of an order until evidence settles it."""
@@ -405,7 +423,7 @@ class AccountFeed:
                 self.counts["orders that cannot be told"] += 1
                 continue
             before.pop(id(order), None)
-            order.status = report.order_status or "new"
+            self._stand(order, report.order_status or "new")
             pending = order.status == "pending_new"
             kind = ORDER_PENDING if pending else ORDER_ACK
             self._order_row(read, kind, order, report, now, SNAPSHOT)
@@ -445,7 +463,8 @@ class AccountFeed:
             if not order.acked:
                 self._order_row(read, ORDER_PENDING, order, report, now, flags)
         elif kind == "new":
-            order.status, order.acked = "new", True
+            self._stand(order, "new")
+            order.acked = True
             self._order_row(read, ORDER_ACK, order, report, now, flags)
         elif kind == "trade":
             self._fill(read, report, order, now, flags)
@@ -584,10 +603,10 @@ class AccountFeed:
     def _known(self, order_id: str, cl_ord_id: str | None) -> OrderState | None:
         order = self.orders.get(order_id)
         if order is None and cl_ord_id:
-            order = self.orders.pop(_placeholder(cl_ord_id), None)
+            order = self._forget(_placeholder(cl_ord_id))
             if order is not None:
                 order.order_id = order_id
-                self.orders[order_id] = order
+                self._keep(order_id, order)
         return order
 
     def _learn(self, report: Report, now: int) -> OrderState | None:
@@ -614,7 +633,7 @@ class AccountFeed:
             order.status = "history"
         if not self._merge(Read(), order, report, now):
             self.counts["orders off the grid"] += 1
-        self.orders[report.order_id] = order
+        self._keep(report.order_id, order)
         if not order.is_open:
             self._close(order, order.status)
         return order
@@ -660,7 +679,7 @@ class AccountFeed:
         order.status = status
         self._closed[order.order_id] = None
         while len(self._closed) > CLOSED_MAX:
-            self.orders.pop(self._closed.popitem(last=False)[0], None)
+            self._forget(self._closed.popitem(last=False)[0])
 
     def _reference(self, order: OrderState, price: Decimal | None) -> int:
         if price is None or order.sym == NO_SYMBOL:

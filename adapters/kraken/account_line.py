@@ -50,7 +50,11 @@ from engine.events import (
 ALIVE_NS: Final = 2 * SECOND
 LOOK_S: Final = 0.1  # between two looks whether something is due
 # What a private line tells beside its own life.
-_TOLD: Final = (*range(ORDER_SENT, ORDER_PENDING + 1), ORDER_TRAILED, BALANCE, HEALTH)
+_TOLD: Final = np.zeros(128, np.bool_)  # by kind
+_TOLD[[*range(ORDER_SENT, ORDER_PENDING + 1), ORDER_TRAILED, BALANCE, HEALTH]] = True
+# ... after which an order may be open that was not before.
+_NAMING: Final = np.zeros(128, np.bool_)
+_NAMING[[ORDER_ACK, ORDER_PENDING, HEALTH]] = True
 
 Take = Callable[[np.ndarray], None]
 Say = Callable[[str, str], None]
@@ -157,7 +161,7 @@ class AccountLine:
         for note in step.notes:
             self._say(note.level, note.text)
         rows = step.rows()
-        rows = rows[np.isin(rows["kind"], _TOLD)]
+        rows = rows[_TOLD[rows["kind"]]]
         answered, self.session.answered = self.session.answered, []
         told = self._tell(rows, now)
         if self.switch is not None:
@@ -182,7 +186,7 @@ class AccountLine:
         ours = self._without_strangers(rows)
         self.gateway.observe(ours, now)
         self._hand(ours, now)
-        if np.isin(rows["kind"], (ORDER_ACK, ORDER_PENDING, HEALTH)).any():
+        if _NAMING[rows["kind"]].any():
             self._name_foreign(rows, now)
         return True
 
@@ -221,7 +225,8 @@ class AccountLine:
             told.append((now, 0, 0, price, order.leaves, HEALTH_FOREIGN, key, order.sym, HEALTH,
                          order.side, LAST))  # fmt: skip
             self._say("warning", f"order {order.order_id} is not ours: it is left alone")
-        self._hand(np.array(told, EVENT), now)
+        if told:
+            self._hand(np.array(told, EVENT), now)
 
     def _say_alive(self, now: int) -> None:
         newest = self.session.newest_frame_ns

@@ -117,6 +117,10 @@ def test_any_reports_end_in_rows_that_make_sense(
         fills |= new
         for each in feed.open_orders():
             assert each.leaves >= 0
+        # They are followed by themselves, so that nobody walks past thousands that have ended.
+        assert {id(each) for each in feed.open_orders()} == {
+            id(each) for each in feed.orders.values() if each.is_open
+        }
         feed.tick(NOW + number)
     assert feed.free("USD") >= 0
 
