@@ -17,19 +17,11 @@ from typing import Any, Final
 
 import msgspec
 
-from adapters.imports.base import Channel, Import, Rows, Stream, Summary, book_channels
+from adapters.imports.base import Channel, Import, Stream, Summary, book_channels
 from adapters.imports.files import Member, as_paths, members
-from adapters.imports.instruments import (
-    Digits,
-    instrument_from_digits,
-    instrument_from_options,
-    pick,
-    read_instruments,
-    with_text_precision,
-)
+from adapters.imports.instruments import Digits
 from adapters.imports.kraken_books import (
     SIDES,
-    BookFeed,
     Level,
     Print,
     TickerField,
@@ -37,16 +29,15 @@ from adapters.imports.kraken_books import (
     add_trades,
 )
 from adapters.imports.kraken_frames import Frame, frames, seconds_to_ns
+from adapters.imports.kraken_session import RecordedSession, instruments_of
 from engine.errors import DataError
 from engine.events import (
     BUY,
-    GAP_DISCONNECT,
     GAP_SOURCE,
     HEARTBEAT,
     LAST,
     NO_SYMBOL,
     SELL,
-    SYSTEM_STATUS,
     TICKER_ASK,
     TICKER_BID,
     TICKER_HIGH,
@@ -55,7 +46,7 @@ from engine.events import (
     TICKER_VOLUME,
     TICKER_VWAP,
 )
-from engine.instruments import STATUS_CODES, InstrumentTable, canonical_symbol
+from engine.instruments import STATUS_CODES, InstrumentTable
 
 _SIDE_KEYS: Final = (("as", SELL), ("bs", BUY), ("a", SELL), ("b", BUY))
 
@@ -76,7 +67,9 @@ def read(
     """
     found = members(as_paths(list(paths) if not isinstance(paths, str | Path) else paths), ".jsonl")
     scan = _Scan.of(found)
-    table = _instruments(scan, symbols, instruments, tick_size, lot_size)
+    table = instruments_of(
+        scan.pairs, symbols, instruments, tick_size, lot_size, text_precision=True
+    )
     names = {pair: table.index(pair) for pair in scan.pairs if pair in table}
     depths = {names[pair]: depth for pair, depth in scan.depths.items() if pair in names}
     channels = book_channels({table[sym].symbol: depth for sym, depth in depths.items()})
@@ -188,62 +181,8 @@ def _numbers(name: str, payload: Any) -> list[tuple[str, str]]:
         return []
 
 
-def _instruments(
-    scan: _Scan,
-    symbols: Sequence[str] | None,
-    reference: str | Path | InstrumentTable | None,
-    tick_size: str | Decimal | None,
-    lot_size: str | Decimal | None,
-) -> InstrumentTable:
-    wanted = {canonical_symbol(each) for each in symbols} if symbols else None
-    known = read_instruments(reference) if reference is not None else None
-    picked = []
-    for pair, digits in scan.pairs.items():
-        symbol = canonical_symbol(pair)
-        if wanted is not None and symbol not in wanted:
-            continue
-        if known is not None:
-            each = with_text_precision(pick(known, symbol, pair), digits)
-        else:
-            each = instrument_from_digits(symbol, digits, as_written=True)
-        picked.append(instrument_from_options(symbol, tick_size, lot_size, each))
-    missing = (wanted or set()) - {each.symbol for each in picked}
-    if missing:
-        raise DataError(
-            f"the recording does not hold {', '.join(sorted(missing))}.",
-            f"It holds {', '.join(sorted(canonical_symbol(p) for p in scan.pairs))}.",
-        )
-    return InstrumentTable(sorted(picked, key=lambda each: each.symbol))
-
-
-class _Session:
+class _Session(RecordedSession):
     """One pass: lines in, events out."""
-
-    def __init__(
-        self,
-        summary: Summary,
-        table: InstrumentTable,
-        names: dict[str, int],
-        depths: dict[int, int],
-    ) -> None:
-        self._summary = summary
-        self._rows = Rows(summary, table)
-        self._feed = BookFeed(summary, self._rows, table, depths)
-        self._names = names
-        self._depths = depths
-        self._connection: dict[str, Any] = {}
-        self._syms_of_conn: dict[str, set[int]] = {}
-
-    def run(self, found: list[Member]) -> Stream:
-        for frame in frames(found, self._summary):
-            if frame.text:
-                self._line(frame)
-            else:
-                self._rows.gap(NO_SYMBOL, self._rows.ts, GAP_SOURCE)  # declared by `frames`
-            piece = self._rows.take(4096)
-            if len(piece):
-                yield piece
-        yield self._rows.rest()
 
     def _line(self, frame: Frame) -> None:
         message = _decode(frame.text)
@@ -269,8 +208,8 @@ class _Session:
         elif kind in ("subscriptionStatus", "pong", "ping"):
             if kind == "subscriptionStatus" and message.get("status") == "unsubscribed":
                 name, pair = str(message.get("channelName")), str(message.get("pair"))
-                if name.startswith("book") and pair in self._names:
-                    self._feed.unsubscribed(self._names[pair])
+                if name.startswith("book"):
+                    self._unsubscribed([pair])
             self._summary.use(str(kind))
         else:
             self._summary.reject(f"unknown event {kind!r}", frame.where)
@@ -280,15 +219,7 @@ class _Session:
         if status is None:
             self._summary.reject(f"unknown status {message.get('status')!r}", frame.where)
             return
-        connection = message.get("connectionID")
-        before = self._connection.setdefault(frame.conn, connection)
-        if connection is not None and before != connection:
-            self._connection[frame.conn] = connection
-            syms = sorted(self._syms_of_conn.get(frame.conn, ()))
-            self._rows.gap(NO_SYMBOL, self._rows.ts, GAP_DISCONNECT)
-            self._feed.disconnected(syms, GAP_DISCONNECT)
-        self._rows.add(SYSTEM_STATUS, aux=status, flags=LAST)
-        self._summary.use("system status")
+        self._system(status, message.get("connectionID"), frame)
 
     def _data(self, message: list[Any], frame: Frame) -> None:
         name, pair = str(message[-2]), str(message[-1])
@@ -316,7 +247,7 @@ class _Session:
         ts_venue = max(fresh, default=0)
         crc = next((int(part["c"]) for part in message[1:-2] if "c" in part), None)
         self._stamp(frame, ts_venue, sym)
-        self._syms_of_conn.setdefault(frame.conn, set()).add(sym)
+        self._has_book(sym, frame)
         self._feed.message(
             sym,
             [Level(side, entry[0], entry[1]) for side, entry in entries],

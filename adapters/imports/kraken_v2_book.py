@@ -18,18 +18,11 @@ from typing import Final
 
 import msgspec
 
-from adapters.imports.base import Channel, Import, Rows, Stream, Summary, book_channels
+from adapters.imports.base import Channel, Import, Stream, Summary, book_channels
 from adapters.imports.files import Member, as_paths, members
-from adapters.imports.instruments import (
-    Digits,
-    instrument_from_digits,
-    instrument_from_options,
-    pick,
-    read_instruments,
-)
+from adapters.imports.instruments import Digits
 from adapters.imports.kraken_books import (
     SIDES,
-    BookFeed,
     Level,
     Print,
     TickerField,
@@ -38,6 +31,7 @@ from adapters.imports.kraken_books import (
     depth_that_fits,
 )
 from adapters.imports.kraken_frames import Frame, frames, is_monotonic
+from adapters.imports.kraken_session import RecordedSession, instruments_of
 from adapters.kraken.wire import (
     Balances,
     Book,
@@ -60,7 +54,6 @@ from adapters.kraken.wire import (
 from engine.errors import DataError
 from engine.events import (
     BUY,
-    GAP_DISCONNECT,
     GAP_SOURCE,
     HEARTBEAT,
     INSTRUMENT,
@@ -68,7 +61,6 @@ from engine.events import (
     NO_SYMBOL,
     SELL,
     SNAPSHOT,
-    SYSTEM_STATUS,
     TICKER_ASK,
     TICKER_BID,
     TICKER_HIGH,
@@ -77,7 +69,7 @@ from engine.events import (
     TICKER_VOLUME,
     TICKER_VWAP,
 )
-from engine.instruments import STATUS_CODES, InstrumentTable, canonical_symbol
+from engine.instruments import STATUS_CODES, InstrumentTable
 
 
 class _Pair(msgspec.Struct):
@@ -160,7 +152,7 @@ def read(
     """
     found = members(as_paths(list(paths) if not isinstance(paths, str | Path) else paths), ".jsonl")
     scan = _Scan.of(found)
-    table = _instruments(scan, symbols, instruments, tick_size, lot_size)
+    table = instruments_of(scan.pairs, symbols, instruments, tick_size, lot_size)
     names = {pair: table.index(pair) for pair in scan.pairs if pair in table}
     depths = {
         names[pair]: depth or scan.depths.get(pair) or depth_that_fits(n_levels)
@@ -173,7 +165,8 @@ def read(
     def stream(summary: Summary) -> Stream:
         if scan.is_monotonic:
             summary.facts["monotonic_offset_ns"] = scan.offset
-        return _Session(summary, table, names, depths, scan).run(found)
+        offset = scan.offset if scan.is_monotonic else 0
+        return _Session(summary, table, names, depths, offset).run(found)
 
     return Import(
         source=f"Kraken WebSocket v2 session: {', '.join(map(str, found))}",
@@ -290,36 +283,8 @@ def _numbers(item: _Item) -> list[tuple[str, str]]:
     return seen + [("0", _text(qty)) for qty in (item.bid_qty, item.ask_qty) if qty is not None]
 
 
-def _instruments(
-    scan: _Scan,
-    symbols: Sequence[str] | None,
-    reference: str | Path | InstrumentTable | None,
-    tick_size: str | Decimal | None,
-    lot_size: str | Decimal | None,
-) -> InstrumentTable:
-    wanted = {canonical_symbol(each) for each in symbols} if symbols else None
-    known = read_instruments(reference) if reference is not None else None
-    picked = []
-    for pair, digits in scan.pairs.items():
-        symbol = canonical_symbol(pair)
-        if wanted is not None and symbol not in wanted:
-            continue
-        if known is not None:
-            each = pick(known, symbol, pair)
-        else:
-            each = instrument_from_digits(symbol, digits, as_written=True)
-        picked.append(instrument_from_options(symbol, tick_size, lot_size, each))
-    missing = (wanted or set()) - {each.symbol for each in picked}
-    if missing:
-        raise DataError(
-            f"the recording does not hold {', '.join(sorted(missing))}.",
-            f"It holds {', '.join(sorted(canonical_symbol(p) for p in scan.pairs))}.",
-        )
-    return InstrumentTable(sorted(picked, key=lambda each: each.symbol))
-
-
-class _Session:
-    """One pass: lines in, events out."""
+class _Session(RecordedSession):
+    """One pass: lines in, events out. offset : added to each receive time, ns"""
 
     def __init__(
         self,
@@ -327,26 +292,10 @@ class _Session:
         table: InstrumentTable,
         names: dict[str, int],
         depths: dict[int, int],
-        scan: _Scan,
+        offset: int,
     ) -> None:
-        self._summary = summary
-        self._rows = Rows(summary, table)
-        self._feed = BookFeed(summary, self._rows, table, depths)
-        self._names = names
-        self._offset = scan.offset if scan.is_monotonic else 0
-        self._connection: dict[str, int] = {}
-        self._syms_of_conn: dict[str, set[int]] = {}
-
-    def run(self, found: list[Member]) -> Stream:
-        for frame in frames(found, self._summary):
-            if frame.text:
-                self._line(frame)
-            else:
-                self._rows.gap(NO_SYMBOL, self._rows.ts, GAP_SOURCE)  # declared by `frames`
-            piece = self._rows.take(4096)
-            if len(piece):
-                yield piece
-        yield self._rows.rest()
+        super().__init__(summary, table, names, depths)
+        self._offset = offset
 
     def _line(self, frame: Frame) -> None:
         if frame.sent:
@@ -387,11 +336,6 @@ class _Session:
             self._unsubscribed(request.params.symbols)
         self._summary.use("sent by the client")
 
-    def _unsubscribed(self, pairs: Sequence[str]) -> None:
-        for pair in pairs:
-            if pair in self._names:
-                self._feed.unsubscribed(self._names[pair])
-
     def _data(self, message: Message, frame: Frame) -> None:
         channel = _OTHERS.get(type(message), "")
         if isinstance(message, Refused):
@@ -419,15 +363,7 @@ class _Session:
     def _status(self, status: Status, frame: Frame) -> None:
         if status.system not in STATUS_CODES:
             raise ValueError(f"unknown status {status.system!r}")
-        if status.connection_id:
-            before = self._connection.setdefault(frame.conn, status.connection_id)
-            if before != status.connection_id:
-                self._connection[frame.conn] = status.connection_id
-                self._rows.gap(NO_SYMBOL, self._rows.ts, GAP_DISCONNECT)
-                syms = sorted(self._syms_of_conn.get(frame.conn, ()))
-                self._feed.disconnected(syms, GAP_DISCONNECT)
-        self._rows.add(SYSTEM_STATUS, aux=STATUS_CODES[status.system], flags=LAST)
-        self._summary.use("system status")
+        self._system(STATUS_CODES[status.system], status.connection_id, frame)
 
     def _pairs(self, message: _Instruments) -> None:
         for pair in message.data.pairs:
@@ -463,7 +399,7 @@ class _Session:
             self._ticker(message, sym, frame)
 
     def _book(self, message: Book, sym: int, frame: Frame) -> None:
-        self._syms_of_conn.setdefault(frame.conn, set()).add(sym)
+        self._has_book(sym, frame)
         bids = [Level(BUY, _text(level.price), _text(level.qty)) for level in message.bids]
         asks = [Level(SELL, _text(level.price), _text(level.qty)) for level in message.asks]
         self._feed.message(
