@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import gc
 import random
+import shutil
 import sys
 import threading
 import time
@@ -30,6 +31,7 @@ from adapters.kraken.capture import Capture, CaptureConfig, Lineage
 from adapters.kraken.keeper import Frame, Part
 from adapters.kraken.live import CLOCK_BACK_MAX, Hosts, Hub
 from adapters.kraken.phases import SECOND, Limits
+from adapters.room import Room
 from adapters.runs import new_folder, table_sink, write_json
 from adapters.sessions import (
     FINAL,
@@ -56,13 +58,18 @@ from engine.events import (
     GAP_SOURCE,
     HEALTH,
     HEALTH_STOPPING,
+    LAST,
     MODE,
     MODE_EXIT_ONLY,
     MODE_HALT,
+    ORDER_REJECT,
+    REJECT_NOT_SENT,
+    REJECT_SHADOW,
     WHO_ENGINE,
     WHY_KILL,
     WHY_START,
     empty,
+    joined,
 )
 from engine.flow.log import LogWriter
 from engine.flow.recorder import Recorder, Sink
@@ -71,7 +78,14 @@ from engine.jit import KERNEL_DIGEST
 from engine.plugins import Family
 from engine.reports.manifest import MANIFEST_NAME
 from engine.reports.summary import RunSummary
-from engine.session.loop import Gateway, Later, Session, ShadowGateway, event
+from engine.session.loop import (
+    Gateway,
+    Later,
+    Session,
+    ShadowGateway,
+    event,
+    refused_rows,
+)
 from engine.session.paper import PaperGateway
 from engine.session.state import copied, core_arrays, restore_core, save_state
 from engine.session.verify import Followed
@@ -83,6 +97,7 @@ STOP_PATIENCE_S: Final = 5.0  # for a line to end
 QUIET_PATIENCE_S: Final = 15.0  # for entries to be withdrawn, and positions to have their stop
 SECOND_S: Final = 1.0
 SNAPSHOTS_KEPT: Final = 2
+JOB_BYTES: Final = 64 << 10  # what a job of the writing thread counts for
 # A thread that computes lets the loop have its turn after so long; Python's own 5 ms are a stall.
 SWITCH_S: Final = 0.0005
 # What a core knows of the process that it was in: it ended, and these with it.
@@ -179,6 +194,7 @@ class _Writer:
 
     def __init__(self) -> None:
         self._work: list[tuple[Any, Any]] = []
+        self.waiting = 0  # bytes; room.py says when they are too many
         self._wake = threading.Condition()
         self._busy = False
         self._ended = False
@@ -189,6 +205,7 @@ class _Writer:
     def put(self, sink: Any, rows: Any) -> None:
         with self._wake:
             self._work.append((sink, rows))
+            self.waiting += _size(rows)
             self._wake.notify_all()
 
     def call(self, job: Callable[[], Any]) -> None:
@@ -217,16 +234,21 @@ class _Writer:
                     return
                 work, self._work = self._work, []
                 self._busy = True
-            try:
-                for sink, what in work:
+            for sink, what in work:
+                try:
                     if self.failure is None:
                         what() if sink is None else sink.append(what)
-            except BaseException as error:
-                self.failure = error
-            finally:
+                except BaseException as error:
+                    self.failure = error
                 with self._wake:
-                    self._busy = False
-                    self._wake.notify_all()
+                    self.waiting -= _size(what)
+            with self._wake:
+                self._busy = False
+                self._wake.notify_all()
+
+
+def _size(what: Any) -> int:
+    return int(what.nbytes) if isinstance(what, np.ndarray) else JOB_BYTES
 
 
 class Running:
@@ -300,6 +322,8 @@ class Running:
         # Where snapshots are copied to; made now, since memory that is new costs more than the copy.
         self._copy = copied(self._arrays(), {})
         self._copy_free = True
+        self.room = Room()
+        self._flush_began, self._flushed = 0.0, True
 
     # --- life ---
 
@@ -326,12 +350,14 @@ class Running:
         rows = []
         if ts_last:
             rows.append(event(GAP, now, id=GAP_SOURCE, aux=ts_last))
+        if self.left is not None:
+            rows.append(unanswered(self.plan.mode, self.left, now))
         if self.plan.mode == "live":
             rows.append(event(MODE, now, aux=MODE_EXIT_ONLY, id=WHO_ENGINE, qty=WHY_START))
         if self.plan.killed:
             rows.append(event(MODE, now, aux=MODE_HALT, id=WHO_ENGINE, qty=WHY_KILL))
         if rows:
-            self.session.take(np.concatenate(rows), now)
+            self.session.take(joined(rows), now)
 
     def take(self, rows: np.ndarray, now: int) -> None:
         assert self.session is not None
@@ -341,7 +367,7 @@ class Running:
         """About once a second: hand on what was recorded, flush, snapshot, let others look."""
         assert self.session is not None
         self.session.drain()
-        self.log.flush()
+        self._flush()
         if done := self._segments.touched():
             raise StorageError(
                 f"JOURNAL_REPLACED: the log of {self.folder.name} was touched by somebody: {done}.",
@@ -355,6 +381,22 @@ class Running:
             self._snapshot_ts = now
             self.snapshot()
         self.attending.second(self, now)
+
+    def _flush(self) -> None:
+        """The log to the disk, and whether there is room for more, which the core is told."""
+        seconds = self._watch.seconds()
+        if self._flushed:
+            self._flushed, self._flush_began = False, seconds
+            self.log.begin_sync(self._on_disk)
+        else:
+            self.log.flush()
+        late_s = 0.0 if self._flushed else seconds - self._flush_began
+        if self.room.look(shutil.disk_usage(self.folder).free, self.writer.waiting, late_s):
+            # In its own turn: until then the market may say more of its epochs.
+            self.call(self.room.turn)
+
+    def _on_disk(self) -> None:
+        self._flushed = True
 
     def snapshot(self) -> None:
         """Copy the core now, write it in the thread; the newest two are kept.
@@ -386,7 +428,8 @@ class Running:
             self.log.close()
             self.writer.close()
             return None
-        whole = failure is None and session.failure is None
+        session.failure = session.failure or failure
+        whole = session.failure is None
         try:
             if whole:
                 session.settle()
@@ -465,6 +508,25 @@ def _take_up(
     if paper is not None and left.built.paper is not None:
         paper.restore(left.built.paper.arrays())
     return left
+
+
+def unanswered(mode: str, left: Left, now: int) -> np.ndarray:
+    """EVENT rows: what a session that died had decided and nobody will ever answer, refused.
+
+    In live sessions the venue is asked what became of it. A simulated venue never had what the log
+    lacks, since a command is in the log first; a shadow has no venue, so that nothing works there.
+    """
+    if mode == "paper":
+        return refused_rows(left.followed.undone, now, REJECT_NOT_SENT)
+    if mode != "shadow":
+        return empty(0)
+    orders = left.built.core.orders
+    orders = orders[(orders["id"] > 0) & (orders["ts_done"] == 0)]
+    rows = empty(len(orders))
+    for name in ("id", "sym", "side", "price", "qty"):
+        rows[name] = orders[name]
+    rows["ts"], rows["kind"], rows["aux"], rows["flags"] = now, ORDER_REJECT, REJECT_SHADOW, LAST
+    return rows
 
 
 class _Feed:
@@ -598,6 +660,8 @@ class _Loop:
 
     def take(self, rows: np.ndarray) -> None:
         """Rows of the feed; stamped by the hub, so nothing that came before is still on its way."""
+        if self.running is not None:
+            rows = self.running.room.shaded(rows)
         self._take(rows, int(rows["ts"][-1]) if len(rows) else 0)
 
     def post(

@@ -206,7 +206,7 @@ class Trading(Account):
         entries = (commands["role"] == ROLE_ENTRY) & (commands["kind"] != CANCEL)
         if not entries.any():
             return self._send(commands, now)
-        if not entries_allowed(self._running.built.core):
+        if not entries_allowed(self._running.built.core) or self._waited_too_long():
             # Learned while the log was on its way to the disk.
             kept = refused_rows(commands[entries], now, REJECT_NOT_SENT)
             return joined((kept, self._send(commands[~entries], now)))
@@ -219,6 +219,12 @@ class Trading(Account):
             self._send_later(commands[entries].copy(), self.condition)
             return self._send(commands[~entries], now)
         return self._send(commands, now)
+
+    def _waited_too_long(self) -> bool:
+        """Did these commands wait so long for the disk that what they were decided on is over?"""
+        session = self._running.session
+        most = int(self._running.built.core.params[0]["gates_journal_max_ns"])
+        return session is not None and session.sync_ns > most
 
     def _send_later(self, commands: np.ndarray, condition: Condition) -> None:
         """Entries that may leave only once somebody else has their journal too."""

@@ -12,7 +12,6 @@ import asyncio
 import errno
 import json
 import os
-import shutil
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -67,7 +66,6 @@ STALL_S: Final = 3.0  # of the machine, between two looks that should be a secon
 STALLED_S: Final = 30.0
 STEP_S: Final = 1.0  # by which the clock moved otherwise than time did
 UNREACHABLE_NS: Final = 30_000_000_000  # no line to the venue at all for so long
-DISK_LOW: Final = 1 << 30
 RECENT: Final = 8  # last decisions that a status shows
 Show = Callable[[dict[str, Any]], None]
 
@@ -115,7 +113,7 @@ class Watch(Attending):
         self._held_back: list[tuple[str, str]] = []
         self._pulse = Pulse(self._ready.plan.clock, Stopwatch())
         self._apart = 0  # since when no line to the venue is up
-        self._low = False
+        self._no_room = ""  # the code that was told of the disk
         self._telemetry = Telemetry(int(profile.telemetry.interval) / 1e9, Path(profile.run.out))
         self._edited = None if ready.path is None else Edited(ready.path)
         self._status_ns = 0
@@ -290,10 +288,10 @@ class Watch(Attending):
         self._killed = killed
 
     def _look_at_disk(self, running: Running) -> None:
-        free = shutil.disk_usage(running.folder).free
-        if free < DISK_LOW and not self._low:
-            self._beside("STORAGE_LOW", "warning", "log", "STORAGE_LOW", free_mb=free >> 20)
-        self._low = free < DISK_LOW
+        code = running.room.code
+        if code and code != self._no_room:
+            self._beside(code, "warning", "log", code, why=running.room.why)
+        self._no_room = code
 
     def _look_at_profile(self) -> None:
         if self._edited is not None and self._edited.changed():
@@ -320,6 +318,7 @@ class Watch(Attending):
         self._look_at_process(running, now)
         self._look_at_answers(running)
         self._look_at_profile()
+        self._look_at_disk(running)
         self._telemetry.look()
         self._look_at_kill_flag()
         n_open = self.alerts.open_count()
@@ -332,7 +331,6 @@ class Watch(Attending):
             self._minute = now // 60_000_000_000
             timing = {"sync_us": running.session.sync_ns // 1000 if running.session else 0}
             self._tell(self._markers.timing(**timing))
-            self._look_at_disk(running)
         machine_ns = int(self._pulse.elapsed_s * 1e9)
         every = int(running.plan.profile.status.every)
         # Half a second early rather than a whole one late: this is called about once a second.

@@ -295,9 +295,6 @@ class LiveSection(Section):
         ge=1_000_000_000,
         le=86_400_000_000_000,
     )
-    sync: StrictBool = Field(
-        True, description="a command is on the disk before it leaves; false: for measurements only"
-    )
 
 
 class AlertsSection(Section):
@@ -661,7 +658,7 @@ def read_layers(
 OUTSIDE_THE_HASH: Final[dict[str, Any]] = {
     "run": {"out", "name"},
     "capture": {"path"},
-    "live": {"local_port", "local_ca", "keys", "account", "state", "snapshot_every", "sync"},
+    "live": {"local_port", "local_ca", "keys", "account", "state", "snapshot_every"},
     "alerts": True,
     "mirror": {"dsn"},
     "metrics": True,

@@ -114,6 +114,7 @@ NAMES: Final = (
     *("FOREIGN_ORDER", "SESSION_STOPPING", "RECOVERY", "FILLS_BACKFILL", "ORDER_RESOLVED"),
     *("LATE_FILL", "PAIR_STATUS", "PAIR_GONE", "PAIR_QUARANTINED", "RECOVERED", "TAIL_CUT"),
     *("LOOP_STALL", "STALLED", "CLOCK_STEP", "VENUE_UNREACHABLE", "STORAGE_LOW", "SESSION_FAILED"),
+    "STORAGE_SLOW",
     *("INTENT_REFUSED", "CONFIG_CHANGED_ON_DISK", "STOP_SLIPPED"),
     "NOTE",
 )
@@ -406,6 +407,9 @@ class Markers:
         ):
             return ("PROTECTION_PLACED" if protects else "ORDER_OPEN"), INFO, ""
         if after == ORDER_STATE_SUSPECT:
+            if before == ORDER_STATE_OPEN and int(row["ts_acked"]) > 0:
+                # It rests, and nothing was asked of it: that the account is not heard is told apart.
+                return "ORDER_SUSPECT", INFO if self._stopping else WARNING, ""
             return "ORDER_SUSPECT", WARNING, "SUBMIT_UNKNOWN"
         if after == ORDER_STATE_REJECTED:
             alert = _reject_alert(row)

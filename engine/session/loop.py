@@ -121,7 +121,7 @@ class Session:
         self.failure: BaseException | None = None
         self.ts_last = ts_last
         self.n_commands = 0
-        self.sync_ns = 0  # the newest sync took so long
+        self.sync_ns = 0  # so long the commands that left last had waited for the disk
         self._timer_ns = timer_ns
         self._measure = measure
         self._taken = taken
@@ -129,7 +129,7 @@ class Session:
         self._waiting: list[np.ndarray] = []  # commands that no sync has begun for
         self._syncing: list[np.ndarray] = []  # ... and those of the one that is under way
         self._mark: Mark | None = None
-        self._sync_began = 0
+        self._waits_since = self._sync_began = 0
         self._next_timer = next_on_grid(max(ts_last, began), timer_ns) if ts_last else 0
         self._sync_told = 0
         self._held = hold(core)
@@ -284,13 +284,16 @@ class Session:
             self.log.flush()
             self._send([commands], empty(0), 0)
             return
+        if not self._waiting:
+            self._waits_since = self._measure()
         self._waiting.append(commands)
         if self._mark is None:
             self._begin_sync()
 
     def _begin_sync(self) -> None:
         self._syncing, self._waiting = self._waiting, []
-        self._sync_began = self._measure()
+        # Those that came during the sync before have waited for it too.
+        self._sync_began = self._waits_since
         if self._later is None:
             self.log.sync()
             self._sent(0)

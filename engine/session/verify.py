@@ -9,7 +9,7 @@ digests (adapters/sessions.py).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -70,7 +70,10 @@ def command_text(command: np.void | None, symbols: tuple[str, ...]) -> str:
 
 @dataclass
 class Followed:
-    """What came of reading a log. difference : None if every command was the same."""
+    """What came of reading a log. difference : None if every command was the same.
+
+    undone : COMMAND[n] that the core decided at the very end and a torn log does not have
+    """
 
     n_events: int = 0
     n_commands: int = 0
@@ -78,6 +81,7 @@ class Followed:
     ts_first: int = 0
     ts_last: int = 0
     difference: Difference | None = None
+    undone: np.ndarray = field(default_factory=lambda: _NONE)
 
 
 def follow_log(
@@ -113,13 +117,15 @@ def follow_log(
             progress(found.n_events, found.ts_last)
         if found.difference is not None:
             return found
-    if not torn:
+    if torn:
+        found.undone = walk.decided
+    else:
         walk.finish()
     return found
 
 
 class _Walk:
-    """The core in the middle of a log: what it decided and the log has not shown yet, or the reverse."""
+    """The core in the middle of a log. decided : by it, and the log has not shown it yet; or the reverse"""
 
     def __init__(
         self,
@@ -131,7 +137,7 @@ class _Walk:
         self.found = Followed()
         self._core, self._recorder = core, recorder
         self._taken, self._commanded = taken, commanded
-        self._decided = _NONE
+        self.decided = _NONE
         self._open = np.zeros(0, EVENT)  # records of a command that is not whole yet
         self._held = hold(core)
         self._follow = entry_point(follow_held, self._held, np.zeros(1, EVENT), 0)
@@ -147,8 +153,8 @@ class _Walk:
 
     def finish(self) -> None:
         """The log has ended: what the core decided and nobody recorded is a difference too."""
-        if len(self._decided) and self.found.difference is None:
-            self._differ(None, self._decided[0], self.found.seq_last)
+        if len(self.decided) and self.found.difference is None:
+            self._differ(None, self.decided[0], self.found.seq_last)
 
     def _step(self, rows: np.ndarray) -> None:
         glob = self._core.glob[0]
@@ -160,7 +166,7 @@ class _Walk:
             if n := int(glob["n_commands"]):
                 commands = self._core.commands[:n].copy()
                 glob["n_commands"] = 0
-                self._decided = np.concatenate((self._decided, commands))
+                self.decided = np.concatenate((self.decided, commands))
             if status == ROWS_DUE:
                 self._recorder.drain(self._core)
             elif status == CORE_FAULT:
@@ -175,17 +181,17 @@ class _Walk:
         self._open = rows[n * RECORDS :].copy()
         for k in range(n):
             seq = int(rows["seq"][k * RECORDS])
-            if not len(self._decided):
+            if not len(self.decided):
                 self._differ(recorded[k], None, seq)
                 return
-            if recorded[k].tobytes() != self._decided[0].tobytes():
-                self._differ(recorded[k], self._decided[0], seq)
+            if recorded[k].tobytes() != self.decided[0].tobytes():
+                self._differ(recorded[k], self.decided[0], seq)
                 return
             self.found.n_commands += 1
-            one = self._decided[:1]
+            one = self.decided[:1]
             self._recorder.add(COMMANDS_TABLE, one)
             self._commanded(one)
-            self._decided = self._decided[1:]
+            self.decided = self.decided[1:]
 
     def _differ(self, recorded: np.void | None, decided: np.void | None, seq: int) -> None:
         shown = recorded if recorded is not None else decided

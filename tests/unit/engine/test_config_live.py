@@ -36,7 +36,6 @@ def test_what_leaves_a_session_alone_if_nothing_is_said():
     assert () == live.symbols
     assert "keep_stops" == live.switch
     assert "report" == live.foreign
-    assert live.sync
     assert 5_000_000_000 == live.deadline
     assert 75_000_000_000 == live.quarantine
     assert 0 == make_profile({}).metrics.port
@@ -109,7 +108,7 @@ def test_the_hash_covers_what_can_change_a_decision_and_nothing_else():
     unchanged = {
         "live": {
             **{"local_port": 9000, "local_ca": "x", "keys": "env", "account": "other"},
-            **{"state": "x", "snapshot_every": "1m", "sync": False},
+            **{"state": "x", "snapshot_every": "1m"},
         },
         "alerts": {"urls": [URL], "repeat": "1m", "escalate": "1h"},
         "mirror": {"dsn": DSN},

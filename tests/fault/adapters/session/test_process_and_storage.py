@@ -5,9 +5,13 @@ sessions, tests/fault/adapters/session/test_crash_points.py.
 """
 
 import errno
+import shutil
+import time
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -15,11 +19,22 @@ import adapters.live
 from adapters.lease import Lease
 from adapters.sessions import LOG
 from adapters.start import held_account
+from engine.commands import ADD, ROLE_ENTRY
 from engine.errors import RefusedError, StorageError
-from engine.events import MODE_HALT
+from engine.events import (
+    EPOCH_DEGRADED,
+    EPOCH_VALID,
+    HEALTH,
+    HEALTH_JOURNAL,
+    MODE_HALT,
+    ORDER_SENT,
+    REJECT_NOT_SENT,
+)
+from engine.flow.files import AppendFile, Files
 from engine.flow.log import LogWriter
 from engine.flow.segment import SegmentDecoder
 from tests.fault.disk import FaultyFiles
+from tests.support.desks import read_log
 from tests.support.fault_desk import Condition, FaultDesk, Scene
 
 
@@ -128,4 +143,53 @@ def test_p20_orders_of_another_machine_are_told_and_left_alone(
 
     scene = faults.session(account, story)
     assert scene.told_sentence("FOREIGN_ORDER")
+    faults.judge(scene)
+
+
+def test_p10_p13_without_room_on_the_disk_or_while_it_is_slow_nothing_is_entered(
+    faults: FaultDesk, account: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stops rest and what is held may leave; entries come back with the room."""
+    free, delay_s = [1 << 40], [0.0]
+    usage = shutil.disk_usage(faults.folder)
+    monkeypatch.setattr(adapters.live.shutil, "disk_usage", lambda _: usage._replace(free=free[0]))
+
+    class SlowFile(AppendFile):
+        def sync(self) -> None:
+            time.sleep(delay_s[0])
+            super().sync()
+
+    class SlowFiles(Files):
+        def create(self, path: Path) -> AppendFile:
+            made = super().create(path)
+            made.__class__ = SlowFile
+            return made
+
+    monkeypatch.setattr(adapters.live, "LogWriter", partial(LogWriter, files=SlowFiles()))
+
+    def story(scene: Scene) -> Iterator[Condition]:
+        yield lambda: scene.clean and scene.protected()
+        free[0] = 1 << 20
+        yield lambda: scene.glob["epoch_status"] == EPOCH_DEGRADED
+        n, stops = scene.n_buys(), [each for each in scene.open_at_venue() if each.side < 0]
+        yield lambda: scene.raised("STORAGE_LOW")
+        yield scene.after(30)
+        assert scene.n_buys() == n, "an entry without room to write it down"
+        assert stops
+        free[0] = 1 << 40
+        yield lambda: scene.glob["epoch_status"] == EPOCH_VALID
+        yield lambda: scene.n_buys() > n
+        delay_s[0] = 0.6
+        yield lambda: (scene.orders(ROLE_ENTRY)["reason"] == REJECT_NOT_SENT).any()
+        delay_s[0] = 0.0
+
+    scene = faults.session(account, story)
+    assert scene.told_sentence("STORAGE_LOW")
+    rows = read_log(scene.running.folder)
+    slow = 0
+    for row in rows[np.isin(rows["kind"], (HEALTH, ORDER_SENT))]:
+        if row["kind"] == HEALTH and row["id"] == HEALTH_JOURNAL:
+            slow = int(row["aux"])
+        elif row["kind"] == ORDER_SENT and row["side"] > 0 and row["aux"] == ADD:
+            assert slow <= 250_000_000, "an entry left that had waited for the disk"
     faults.judge(scene)

@@ -79,6 +79,7 @@ def order(before, after, role=ROLE_ENTRY, cause=ev.ORDER_ACK, reason=0, filled=0
         **{"id": 7, "role": role, "side": 1, "type": LIMIT if role == ROLE_ENTRY else STOP_LOSS},
         **{"price": 604_283, "trigger": 600_000, "qty": 1_000_000, "filled": filled},
         **{"state": after, "state_before": before, "cause": cause, "reason": reason},
+        "ts_acked": 0,
     }
 
 
@@ -110,8 +111,17 @@ def order(before, after, role=ROLE_ENTRY, cause=ev.ORDER_ACK, reason=0, filled=0
             ("ORDER_ENDED", "info", ""),
         ),
         (
-            order(o.ORDER_STATE_OPEN, o.ORDER_STATE_SUSPECT, cause=ev.HEALTH),
+            order(o.ORDER_STATE_SENT, o.ORDER_STATE_SUSPECT, cause=ev.HEALTH),
             ("ORDER_SUSPECT", "warning", "SUBMIT_UNKNOWN"),
+        ),
+        (
+            order(o.ORDER_STATE_CANCEL_PENDING, o.ORDER_STATE_SUSPECT, cause=ev.HEALTH)
+            | {"ts_acked": 5},
+            ("ORDER_SUSPECT", "warning", "SUBMIT_UNKNOWN"),
+        ),
+        (
+            order(o.ORDER_STATE_OPEN, o.ORDER_STATE_SUSPECT, cause=ev.HEALTH) | {"ts_acked": 5},
+            ("ORDER_SUSPECT", "warning", ""),
         ),
         (
             order(
