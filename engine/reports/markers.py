@@ -150,6 +150,13 @@ _RECOVERIES: Final[dict[str, tuple[str, str, str]]] = {
     "trail_fixed": ("TRAIL_REFUSED", WARNING, "TRAIL_REFUSED"),
     "history": ("RECONCILE_REPAIRED", WARNING, "LATE_FILL"),
 }
+# Recoveries whose value is an amount: coins of a pair, or money of the account.
+_AMOUNTS: Final = frozenset(
+    {
+        *("differs", "adopted", "foreign", "short", "written_off", "cash", "cash_accepted"),
+        *("history", "foreign_order", "flatten", "open_again", "not_absent"),
+    }
+)
 
 
 class Markers:
@@ -551,11 +558,17 @@ class Markers:
                 "recovery": code,
                 "symbol": self._symbol(row),
                 "order": int(row["order"]),
-                "value": int(row["value"]),
-                "expected": int(row["expected"]),
+                **{key: self._recovered(code, row, key) for key in ("value", "expected")},
             }
             found.append(self._make(name, level, "reconcile", facts, alert))
         return found
+
+    def _recovered(self, code: str, row: Any, key: str) -> str | int:
+        """What a recovery's number says: coins or money as a person knows them, else as it is."""
+        number = int(row[key])
+        if code not in _AMOUNTS:
+            return number
+        return self._qty(row, number) if int(row["sym"]) >= 0 else format(from_money(number), "f")
 
     # ---- events ----
 

@@ -444,6 +444,20 @@ def test_what_brought_books_and_venue_together(code, expected):
     assert [expected] == told(markers().of_rows("recoveries", rows))
 
 
+def test_amounts_of_a_recovery_are_told_in_coins_and_money_and_counts_as_they_are():
+    rows = rows_of(
+        "recoveries",
+        {"recovery": RECOVERY_CASH, "sym": -1, "value": 9_979_387_300_000, "expected": 0},
+        {"recovery": RECOVERY_SHORT, "sym": 0, "value": 150_000_000, "expected": 200_000_000},
+        {"recovery": RECOVERY_RECONCILED, "sym": -1, "value": 2, "expected": 0},
+    )
+
+    facts = [each.facts for each in markers().of_rows("recoveries", rows)]
+
+    assert [each["value"] for each in facts] == ["99793.87300000", "1.50000000", 2]
+    assert facts[1]["expected"] == "2.00000000"
+
+
 # --- the names ------------------------------------------------------------------------------------
 
 
