@@ -41,6 +41,9 @@ def ready(
             show_default="live if the profile names live.symbols, else replay",
         ),
     ] = None,
+    speed: Annotated[
+        float, typer.Option(help="Pace of a local venue's market, as `venue serve --speed` has it.")
+    ] = 1.0,
     settings: SetOption = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -63,7 +66,7 @@ def ready(
     else:
         from adapters.cli.ready import look
 
-        looked = look(profile, overrides, mode)
+        looked = look(profile, overrides, mode, speed=speed)
         findings, first = looked.rows, looked.first
         columns = ["check", "verdict", "what was found", "what to do"]
         names = ["check", "verdict", "found", "advice"]

@@ -117,6 +117,7 @@ def status(
         write_json("ops.status", {"session": facts or None, "account": account_facts})
     else:
         write_pairs([*flat(facts), *flat(account_facts, "account.")])
+        write_held(facts)
         if unread := account_facts["unread"]:
             write_table(
                 ("number", "code", "times", "facts"),
@@ -177,6 +178,14 @@ def show(kind: str, became: Mapping[str, Any], as_json: bool) -> None:
         write_json(kind, became)
     else:
         write_pairs(flat(became))
+        write_held(became)
+
+
+def write_held(facts: Mapping[str, Any]) -> None:
+    """Positions, each with its protection, and working orders: what a person looks at first."""
+    for name in ("positions", "orders"):
+        if rows := facts.get(name):
+            write_table(tuple(rows[0]), [tuple(each.values()) for each in rows], name)
 
 
 @app.command(short_help="Leave one position, or all.")

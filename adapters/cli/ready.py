@@ -55,9 +55,16 @@ class Findings:
 
 
 def look(
-    path: Path, overrides: Mapping[str, Any], mode: str, environ: Mapping[str, str] | None = None
+    path: Path,
+    overrides: Mapping[str, Any],
+    mode: str,
+    environ: Mapping[str, str] | None = None,
+    speed: float = 1.0,
 ) -> Findings:
-    """All checks of a session of `mode`. Reads no key unless the live gate lets it."""
+    """All checks of a session of `mode`. Reads no key unless the live gate lets it.
+
+    speed : of a local venue's market, as the session will be given it
+    """
     from engine.config import read_config
     from engine.live_gate import decide
 
@@ -77,7 +84,7 @@ def look(
     _account(found, live, mode)
     _output(found, profile)
     _kernels(found)
-    asyncio.run(_outside(found, profile, mode, gate))
+    asyncio.run(_outside(found, profile, mode, gate, speed))
     return found
 
 
@@ -195,7 +202,7 @@ def _kernels(found: Findings) -> None:
         found.add("kernels", WARN, text, "`kapitaalbot config warm` compiles them ahead")
 
 
-async def _outside(found: Findings, profile: Any, mode: str, gate: Gate) -> None:
+async def _outside(found: Findings, profile: Any, mode: str, gate: Gate, speed: float) -> None:
     from adapters.start import addresses
 
     try:
@@ -203,12 +210,12 @@ async def _outside(found: Findings, profile: Any, mode: str, gate: Gate) -> None
     except KapitaalbotError as error:
         found.wrong("venue", error)
     else:
-        await _venue(found, profile.live, where)
+        await _venue(found, profile.live, where, speed)
         await _keys(found, profile.live, mode, where, gate)
     await _mirror(found, profile.mirror)
 
 
-async def _venue(found: Findings, live: Any, where: Addresses) -> None:
+async def _venue(found: Findings, live: Any, where: Addresses, speed: float) -> None:
     from adapters.kraken.rest import Rest
     from engine.clock import WallClock
 
@@ -232,13 +239,15 @@ async def _venue(found: Findings, live: Any, where: Addresses) -> None:
     found.add("venue", OK if status == "online" else WARN, f"{live.endpoint}: {status}")
     # The venue tells whole seconds: its clock is somewhere in the second that begins there.
     off = max(0, seconds - after, before - (seconds + 1_000_000_000))
-    if off > CLOCK_MAX_NS:
+    if speed != 1.0:
+        found.add("clock", OK, f"the venue's, which runs at {speed:g} times the pace of this one")
+    elif off > CLOCK_MAX_NS:
+        advice = "Set up time synchronisation (chrony, ntpd)."
+        if live.endpoint == "local":
+            advice = "If the venue was given --speed, give this command and the session the same."
         found.wrong(
             "clock",
-            ClockError(
-                f"this clock is at least {off / 1e9:.1f} s off the venue's.",
-                "Set up time synchronisation (chrony, ntpd).",
-            ),
+            ClockError(f"this clock is at least {off / 1e9:.1f} s off the venue's.", advice),
         )
     else:
         found.add("clock", OK, "agrees with the venue's, which tells whole seconds")

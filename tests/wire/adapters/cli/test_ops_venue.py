@@ -70,7 +70,10 @@ def free_port() -> int:
 
 
 def on_a_venue(
-    work: Callable[[LocalVenue, Path], Awaitable[None]], tmp_path: Path, **live: object
+    work: Callable[[LocalVenue, Path], Awaitable[None]],
+    tmp_path: Path,
+    recorded_time: bool = False,
+    **live: object,
 ) -> None:
     """`work(venue, profile)` beside a venue whose ports the profile names."""
     base = free_port()
@@ -80,7 +83,7 @@ def on_a_venue(
 
     async def run() -> None:
         async with serve(
-            from_generator(7, None, recorded_time=False),  # its clock is this machine's
+            from_generator(7, None, recorded_time),  # else its clock is this machine's
             keys=(TRADE, KILL),
             options=VenueOptions(rest_limits=False),
             ports=(base, base + 1, base + 2, base + 3),
@@ -226,7 +229,8 @@ class Desk:
 
     def status(self):
         names = {MODE_NORMAL: "NORMAL", MODE_EXIT_ONLY: "EXIT_ONLY", MODE_HALT: "HALT"}
-        return {"mode": names[self.now], "orders": {"open": 3}, "alerts": []}
+        held = {"symbol": "BTC/USD", "qty": "0.5", "protection": "PROTECTED"}
+        return {"mode": names[self.now], "positions": [held], "orders": [], "alerts": []}
 
     def mode(self):
         return self.now
@@ -291,7 +295,8 @@ def test_status_with_and_without_a_session(folder, capsys):
 
     beside_a_session(folder, work)
     text, _, document = capsys.readouterr().out.rpartition('{"kind"')
-    assert "orders.open" in text
+    assert ["symbol", "qty", "protection"] in [each.split() for each in text.splitlines()]
+    assert ["BTC/USD", "0.5", "PROTECTED"] in [each.split() for each in text.splitlines()]
     facts = json.loads('{"kind"' + document)
     assert "EXIT_ONLY" == facts["session"]["mode"]
     assert f"pid {os.getpid()} " in facts["account"]["driven_by"]
@@ -382,6 +387,20 @@ def test_paper_needs_no_key_and_no_flag(tmp_path, monkeypatch, capsys):
     found = verdicts(capsys.readouterr().out)
     assert [0] == codes
     assert "not looked at" == found["keys"]
+
+
+def test_a_venue_at_another_pace_needs_the_speed_that_its_session_gets(tmp_path, capsys):
+    """Its market is of January: no clock of this machine agrees with it."""
+    codes = []
+
+    async def work(venue, profile):
+        for speed in ((), ("--speed", "20")):
+            codes.append(await command("check", "ready", profile, "--for", "paper", *speed))
+
+    on_a_venue(work, tmp_path, recorded_time=True)
+
+    assert [10, 0] == codes
+    assert "If the venue was given --speed" in capsys.readouterr().out
 
 
 def test_a_venue_that_is_not_there_and_a_folder_open_to_others(tmp_path, folder, capsys):
