@@ -31,7 +31,7 @@ from engine.core.protection import COVER_AMENDING, COVER_PROTECTED
 from engine.events import HEALTH, HEALTH_RECONCILED, ORDER_FILL
 from engine.flow.log import LogReader
 from tests.support.capture_venue import running_venue
-from tests.support.crash_nursery import FAMILY, SECOND
+from tests.support.crash_nursery import SECOND
 from tests.support.desks import added, eager_profile, merged, read_log
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,7 +41,7 @@ KILLED = -9
 
 # Exits so early that all kinds of orders come by.
 PROFILE: dict[str, Any] = eager_profile(
-    "crash", FAMILY, exits={"time_multiple": 0.5}, live={"snapshot_every": "5s"}
+    "crash", exits={"time_multiple": 0.5}, live={"snapshot_every": "5s"}
 )
 
 
@@ -293,7 +293,7 @@ def crash_desk(
         try:
             done = desk.session(
                 "history", goal="history", mode="shadow", for_s=90.0,
-                profile={"families": {"always": {"enabled": False}}},
+                profile={"families": {"rehearsal": {"enabled": False}}},
             )  # fmt: skip
             assert done["exit"] == 0, done
             assert "stop_ts" in done, done

@@ -26,7 +26,6 @@ from engine.events import HEALTH, HEALTH_RECONCILED, MODE_NORMAL
 from tests.support import crash_hooks
 
 SECOND = 1_000_000_000
-FAMILY = f"{Path(__file__).with_name('crash_family.py')}:always"
 
 
 class MarketClock:

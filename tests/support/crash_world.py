@@ -231,7 +231,7 @@ class Worlds:
             patch.setattr(module, "load_plugins", lambda names: once(tuple(names)))
         without_threads(patch, lambda main: self.loop.carry(main))  # type: ignore[union-attr]
         compile_venue()
-        quiet = {"families": {"always": {"enabled": False}}, "live": {"snapshot_every": "1h"}}
+        quiet = {"families": {"rehearsal": {"enabled": False}}, "live": {"snapshot_every": "1h"}}
         with self._world("history", None, None) as world:
             done = world.session(goal="history", mode="shadow", for_s=2000.0, profile=quiet)
             assert "stop_ts" in done, done

@@ -23,31 +23,24 @@ from engine.events import EVENT, ORDER_COMMAND
 from engine.flow.journal import RECORDS, commands_of
 from engine.flow.log import LogReader
 from engine.plugins import load_plugins
+from tests.support.worlds import LOOSE
 
 SYMBOLS = ("BTC/USD", "ETH/USD")
-# Thresholds so low that a session trades as soon as it may.
+# It always wants to buy: a session has orders, fills and stops within seconds.
+FAMILY = f"{Path(__file__).resolve().parents[2] / 'configs/rehearsal_family.py'}:rehearsal"
 EAGER: dict[str, Any] = {
+    **LOOSE,
+    "plugins": [FAMILY],
     "run": {"cash": 10_000},
     "evaluation": {"warmup": "1s"},
-    "families": {"always": {"enabled": True}},
-    "readiness": {
-        "net_min_bps": -1000.0,
-        "capturable_min": 0.0,
-        "fill_prob_min": 0.0,
-        "spread_max_bps": 1000.0,
-        "exit_drag_max_bps": 10000.0,
-        "touch_multiple": 0.0,
-        "queue_wait_max_s": 1000000.0,
-        "exit_drag_below_move": False,
-    },
-    "regime": {"depth_min": 0.0, "spread_low_liquidity_bps": 1000.0},
+    "families": {"rehearsal": {"enabled": True}},
     "live": {"symbols": list(SYMBOLS), "endpoint": "local", "allow_orders": True, "depth": 10},
 }
 
 
-def eager_profile(name: str, family: str, **sections: Mapping[str, Any]) -> dict[str, Any]:
-    """The profile of a desk's sessions. family : `file:name` of one called `always`"""
-    return merged(merged(EAGER, {"plugins": [family], "run": {"name": name}}), sections)
+def eager_profile(name: str, **sections: Mapping[str, Any]) -> dict[str, Any]:
+    """The profile of a desk's sessions: they trade as soon as they may."""
+    return merged(merged(EAGER, {"run": {"name": name}}), sections)
 
 
 def merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:

@@ -70,10 +70,9 @@ HISTORY_SPEED = 60.0
 SPEED = 20.0
 LAG_NS = SECOND // 10  # of the market: so long may the venue keep still
 STORY_S = 60.0  # of the machine: a story that takes longer has failed
-FAMILY = f"{Path(__file__).with_name('always.py')}:always"
 PROFILE: dict[str, Any] = eager_profile(
     "faults",
-    FAMILY,
+    families={"rehearsal": {"params": {"move_bps": 40.0}}},
     exits={"time_multiple": 3.0},
     gates={"clock_max": "15s"},  # a moment of a busy machine is seconds of this market
     live={"deadline": "5s", "quarantine": "10s", "reconcile_every": "20s"},
@@ -452,7 +451,7 @@ class FaultDesk:
         self._heard_ts = self.venue.core.now
         speed = self.venue.clock.speed
         self.run_at(HISTORY_SPEED)
-        asleep = {"families": {"always": {"enabled": False}}}
+        asleep = {"families": {"rehearsal": {"enabled": False}}}
         try:
             seen = self.session(self._listener, listen, mode="shadow", profile=asleep, for_s=600.0)
         finally:

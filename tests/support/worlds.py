@@ -17,11 +17,8 @@ from engine.instruments import InstrumentTable
 from engine.plugins import plugin_tuple
 from engine.venue.state import make_venue
 
-# Thresholds so low that a few minutes of market make decisions, orders, fills and exits.
-EAGER: Mapping[str, Any] = {
-    "venue": {"fees": "zero"},
-    "evaluation": {"warmup": "5s"},
-    "records": {"shadow": True},
+# Thresholds so low that nothing but data and safety stands in the way of an entry.
+LOOSE: Mapping[str, Any] = {
     "readiness": {
         "net_min_bps": -1000.0,
         "capturable_min": 0.0,
@@ -33,6 +30,13 @@ EAGER: Mapping[str, Any] = {
         "exit_drag_below_move": False,
     },
     "regime": {"depth_min": 0.0, "spread_low_liquidity_bps": 1000.0},
+}
+# A few minutes of market make decisions, orders, fills and exits.
+EAGER: Mapping[str, Any] = {
+    "venue": {"fees": "zero"},
+    "evaluation": {"warmup": "5s"},
+    "records": {"shadow": True},
+    **LOOSE,
 }
 
 

@@ -52,6 +52,12 @@ def test_the_example_names_every_key_of_the_session():
         assert f"\n{key.split('.')[1]} = " in text.partition(f"[{key.split('.')[0]}]")[2], key
 
 
+def test_the_rehearsal_never_leaves_this_machine_and_sends_nothing_by_itself():
+    live = read_config(ROOT / "configs" / "rehearsal.toml", None, {}).live
+
+    assert ("local", False, "rehearsal") == (live.endpoint, live.allow_orders, live.account)
+
+
 def test_the_example_trades_two_pairs_of_a_local_venue_and_sends_nothing():
     live = read_config(ROOT / "configs" / "live.toml", None, {}).live
 

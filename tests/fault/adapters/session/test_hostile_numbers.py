@@ -24,10 +24,10 @@ NAN, HUGE, MINUS_HUGE = 1, 4, 5
 
 def hostile(slot: str, what: int, alone: bool = False) -> dict[str, Any]:
     mine = {"enabled": True, "params": {"slot": float(SLOTS[slot]), "what": float(what)}}
-    families: dict[str, Any] = {"always": {"enabled": True}}
+    families: dict[str, Any] = {"rehearsal": {"enabled": True}}
     if alone:
         built_in = [name for code, name in FAMILY_NAMES.items() if 0 < code < FAMILY_PLUGIN]
-        families = {name: {"enabled": False} for name in ("always", *built_in)}
+        families = {name: {"enabled": False} for name in ("rehearsal", *built_in)}
     families["hostile"] = mine
     return {"plugins": [*PROFILE["plugins"], FAMILY], "families": families}
 
