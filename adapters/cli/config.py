@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from adapters.cli.options import JsonFlag, SetOption, parse_overrides
+from adapters.cli.options import RUNS, JsonFlag, RunsFolder, SetOption, parse_overrides
 from adapters.cli.output import say, write_json, write_table
 
 app = typer.Typer(
@@ -53,6 +53,36 @@ def show(
         say(f"config hash {digest}")
     else:
         say("the config hash also covers the plugins; `kapitaalbot check ready` prints it.")
+
+
+@app.command(short_help="Print what differs between two profiles or runs.")
+def diff(
+    first: Annotated[
+        str,
+        typer.Argument(metavar="FIRST", help="A profile, a run, or `latest`.", show_default=False),
+    ],
+    second: Annotated[
+        str, typer.Argument(metavar="SECOND", help="The other one.", show_default=False)
+    ],
+    runs: RunsFolder = RUNS,
+    as_json: JsonFlag = False,
+) -> None:
+    """Print each key whose value differs between two profiles, or a profile and what a run was made with.
+
+    Of a profile as it comes to here, through all layers; of a run as its manifest has it. Example:
+    kapitaalbot config diff configs/sample.toml latest
+    """
+    from adapters.cli import profile as profiles
+
+    rows = profiles.differences(first, second, runs)
+    if as_json:
+        keys = [dict(zip(("key", "first", "second"), row, strict=True)) for row in rows]
+        write_json("config.diff", {"first": first, "second": second, "keys": keys})
+        return
+    if not rows:
+        say("nothing differs.")
+        return
+    write_table(("key", "first", "second"), rows)
 
 
 @app.command(short_help="Print every key there is.")

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final
 
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
-from engine.config import duration_text, parse_duration, parse_money, parse_time
+from engine.config import (
+    canonical_json,
+    duration_text,
+    parse_duration,
+    parse_money,
+    parse_time,
+    read_config,
+    read_frozen,
+)
 from engine.reports.summary import money_text
 
 DEFAULT: Final = "default"
@@ -32,6 +42,31 @@ def settings(profile: BaseModel, layers: tuple[tuple[str, dict[str, Any]], ...])
     for origin, layer in layers:
         origins |= dict.fromkeys(_leaves(layer), origin)
     return [Setting(key, text, origins.get(key, DEFAULT)) for key, text in _walk(profile, "")]
+
+
+def differences(first: str, second: str, runs: Path) -> list[tuple[str, str, str]]:
+    """(key, value in the first, value in the second) where two profiles or runs differ.
+
+    first, second : a profile's file, or a run; "" stands where one of them has no such key
+    A run's manifest has what its hash covers; beside a run a profile is held to that too.
+    """
+    from engine.reports.manifest import find_run, read_manifest
+
+    given: list[BaseModel] = []
+    are_files = [Path(each).suffix == ".toml" or Path(each).is_file() for each in (first, second)]
+    for name, is_file in zip((first, second), are_files, strict=True):
+        if not is_file:
+            given.append(read_frozen(read_manifest(find_run(name, runs))["config"]))
+        elif all(are_files):
+            given.append(read_config(name))
+        else:
+            given.append(read_frozen(json.loads(canonical_json(read_config(name)))))
+    ours, theirs = (dict(_walk(each, "")) for each in given)
+    return [
+        (key, ours.get(key, ""), theirs.get(key, ""))
+        for key in dict.fromkeys((*ours, *theirs))
+        if ours.get(key, "") != theirs.get(key, "")
+    ]
 
 
 def _leaves(layer: Mapping[str, Any], prefix: str = "") -> Iterator[str]:

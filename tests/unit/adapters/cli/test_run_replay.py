@@ -12,10 +12,12 @@ import pytest
 from adapters.cli import progress, warm
 from adapters.cli.main import main
 from adapters.parquet.reader import open_events
+from engine.config import canonical_json, read_config
 from engine.core.routes import BUILT_FAMILIES
 from engine.errors import InvariantError
 from engine.flow.recorder import RECORDED_TABLES
 from engine.reports.frames import Run
+from tests.support.small_run import write_run
 
 ROOT = Path(__file__).resolve().parents[4]
 END = "capture.end=2026-01-01T00:10:00"
@@ -167,6 +169,38 @@ def test_every_profile_is_valid(profile, capsys):
     assert 0 == main(["config", "show", str(profile), "--json"])
     shown = {each["key"]: each for each in json.loads(capsys.readouterr().out)["keys"]}
     assert str(profile) == shown["run.name"]["origin"]
+
+
+def test_two_profiles_differ_in_these_keys(tmp_path, capsys):
+    text = "[run]\ncash = 10000\n[evaluation]\ninterval = '2s'\n"
+    (tmp_path / "one.toml").write_text(text)
+    (tmp_path / "two.toml").write_text(text.replace("2s", "500ms") + "[families.momentum]\n")
+
+    names = [str(tmp_path / each) for each in ("one.toml", "two.toml")]
+    assert 0 == main(["config", "diff", *names, "--json"])
+    keys = {each["key"]: each for each in json.loads(capsys.readouterr().out)["keys"]}
+
+    assert ('"2s"', '"500ms"') == tuple(keys["evaluation.interval"][n] for n in ("first", "second"))
+    assert ("", "true") == tuple(keys["families.momentum.enabled"][n] for n in ("first", "second"))
+    assert "run.cash" not in keys
+    assert 0 == main(["config", "diff", names[0], names[0]])
+    assert "nothing differs" in capsys.readouterr().err
+
+
+def test_a_profile_beside_a_run_is_held_to_what_the_run_remembers(tmp_path, capsys):
+    """Names and places are no part of a configuration's hash, so no manifest has them."""
+    profile = tmp_path / "mine.toml"
+    profile.write_text('[run]\nname = "mine"\ncash = 77\n')
+    folder = write_run(tmp_path)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["config"] = json.loads(canonical_json(read_config(profile)))
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    profile.write_text('[run]\nname = "other"\nout = "elsewhere"\ncash = 78\n')
+
+    assert 0 == main(["config", "diff", str(profile), str(folder), "--json"])
+    keys = json.loads(capsys.readouterr().out)["keys"]
+
+    assert [{"key": "run.cash", "first": '"78"', "second": '"77"'}] == keys
 
 
 def test_a_value_is_shown_as_it_would_be_written(capsys):
