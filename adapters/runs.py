@@ -25,7 +25,7 @@ from engine.jit import KERNEL_DIGEST
 from engine.plugins import Family
 from engine.reports.manifest import RUN_SCHEMA_VERSION
 from engine.units import MONEY_PER_UNIT
-from engine.version import VERSION
+from engine.version import VERSION, commit, sources
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -106,9 +106,11 @@ def make_manifest(
 
 
 def software() -> dict[str, str]:
-    """Which program made a run."""
+    """Which program made a run. commit : "" where it is not known"""
     return {
         "kapitaalbot": VERSION,
+        "commit": commit(),
+        "sources": sources(),
         "kernels": KERNEL_DIGEST,
         "python": platform.python_version(),
         "machine": platform.machine(),

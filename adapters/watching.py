@@ -27,7 +27,7 @@ from adapters.lease import KillFlag, Lease
 from adapters.live import SECOND_S, Running
 from adapters.logs import Logs
 from adapters.metrics import Facts, Metrics
-from adapters.runs import family_names, software
+from adapters.runs import family_names
 from adapters.sessions import Left
 from adapters.start import Ready
 from adapters.telemetry import Edited, Sample, Telemetry
@@ -60,6 +60,7 @@ from engine.events import (
 from engine.reports.markers import NAMES, Marker, Markers
 from engine.session.loop import event
 from engine.units import from_money
+from engine.version import VERSION, commit
 
 LOG_NAME: Final = "session.log"
 STALL_S: Final = 3.0  # of the machine, between two looks that should be a second apart
@@ -157,7 +158,8 @@ class Watch(Attending):
             "account": plan.account,
             "config": started.config_hash[:16],
             "kernels": started.kernels[:16],
-            "version": software()["kapitaalbot"],
+            "version": VERSION,
+            "commit": commit()[:12] or "unknown",
             "previous": started.previous,
             "pairs": ", ".join(started.instruments.symbols),
         }

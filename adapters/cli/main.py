@@ -65,9 +65,9 @@ app.add_typer(ops.app, name="ops")
 
 def _version(asked: bool) -> None:
     if asked:
-        from engine.version import VERSION
+        from engine.version import VERSION, commit
 
-        write(f"{NAME} {VERSION}")
+        write(f"{NAME} {VERSION}" + (f", commit {commit()}" if commit() else ""))
         raise typer.Exit
 
 

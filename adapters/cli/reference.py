@@ -105,7 +105,7 @@ and the beginning of the configuration's hash. Nothing in it changes afterwards.
 | `instruments` | increments, precisions and minimums that ticks and lots are read with |
 | `capture` | which data: id, digests, symbols, span |
 | `money_per_unit` | money units in one unit of the quote currency |
-| `software` | version, digest of the kernels, Python, machine; none of it is in the digest |
+| `software` | version, commit, digests of all sources and of the kernels, Python, machine; none of it is in the digest |
 | `summary` | what the command line prints at the end; money as exact text |
 
 Two runs with the same digest decided the same, whatever machine they ran on.

@@ -203,7 +203,8 @@ def show(run: RunName, runs: RunsFolder = RUNS, as_json: JsonFlag = False) -> No
             ("config", manifest["config_hash"]),
             (
                 "software",
-                f"kapitaalbot {software['kapitaalbot']}, kernels {software['kernels'][:16]}",
+                f"kapitaalbot {software['kapitaalbot']}, commit {software.get('commit') or 'unknown'}, "
+                f"kernels {software['kernels'][:16]}",
             ),
         ]
     )
