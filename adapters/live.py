@@ -806,7 +806,9 @@ class _Loop:
                     while self._entries_work() or self._bare() or self._unsent():
                         await asyncio.sleep(0.05)
             for symbol in self._bare():
-                self.talk(f"the session ends, and what it holds of {symbol} has no stop.")
+                text = f"UNPROTECTED: the session ends, and what it holds of {symbol} has no stop."
+                self.talk(text)
+                self._remark("error", text)
         self._line_ended.set()
         if self._account_task is not None:
             await asyncio.wait([self._account_task], timeout=STOP_PATIENCE_S)

@@ -29,7 +29,7 @@ from adapters.live import Plan
 from adapters.sessions import SESSION_NAME
 from engine.clock import PacedClock, WallClock
 from engine.config import make_profile, read_given
-from engine.errors import ConfigError, VenueError
+from engine.errors import ConfigError, DataError, VenueError
 from engine.live_gate import Gate, decide
 from engine.plugins import load_plugins
 
@@ -184,12 +184,28 @@ def _passwords(profile: Any) -> Iterator[str]:
 
 
 def _previous(folder: Path, mode: str) -> Path | None:
-    """The run that the account's last session wrote; None where there is none any more."""
+    """The run that the account's last session wrote; None before the first.
+
+    raises DataError where it is gone and orders may rest at the venue that only its core knows;
+        a shadow or paper session then has nothing to take up
+    """
+    path = folder / RUN_NAME.format(mode=mode)
     try:
-        run = Path(str(json.loads((folder / RUN_NAME.format(mode=mode)).read_bytes())["run"]))
-    except (OSError, ValueError, KeyError, TypeError):
+        run = Path(str(json.loads(path.read_bytes())["run"]))
+        if (run / SESSION_NAME).is_file():
+            return run
+        problem = f"the run {run} of the account's last session is gone"
+    except FileNotFoundError:
         return None
-    return run if (run / SESSION_NAME).is_file() else None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        problem = f"{path} cannot be read: {error}"
+    if mode != "live":
+        return None
+    raise DataError(
+        f"{problem}: what it held, and which orders are its own, is not known without it.",
+        "Put the run's folder back. Else look at Kraken that nothing of it is open or held, and start "
+        "anew: --fresh.",
+    )
 
 
 def remember_run(folder: Path, mode: str, run: Path) -> None:

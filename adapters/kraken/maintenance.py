@@ -36,7 +36,8 @@ class Planned:
             for each in message.upcoming_maintenance or ()
             if each.expected_start_utc and each.expected_end_utc
         ]
-        ahead = [each for each in planned if each != self._over]
+        # One that is over, and still listed, must not hide the next.
+        ahead = [each for each in planned if each != self._over and each[1] >= now]
         if ahead:
             self._next = min(ahead)
         elif message.system == "online" and self._next[0] <= now:

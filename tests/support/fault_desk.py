@@ -314,6 +314,7 @@ class FaultDesk:
         self.folder, self.venue, self.loop = folder, venue, loop
         self.n_before = 0
         self.before: Path | None = None
+        self._hearing = False
         self._listener, self._heard_ts = listener, -HISTORY_LASTS_S * SECOND
 
     def at_venue(self, call: Callable[[], Any]) -> Any:
@@ -394,6 +395,7 @@ class FaultDesk:
         for_s: float = STORY_S,
     ) -> Scene:
         """Operate a session of account `name` through its story."""
+        self.heal()  # whatever a story before was kept from healing
         self._hear_market()
         self._close_others(name)
         ended: list[asyncio.Event] = []
@@ -440,21 +442,25 @@ class FaultDesk:
 
     def _hear_market(self) -> None:
         """Let a session in shadow listen to the market, if none has lately: others take it up."""
-        if self.venue.core.now - self._heard_ts < HISTORY_LASTS_S * SECOND:
+        if self._hearing or self.venue.core.now - self._heard_ts < HISTORY_LASTS_S * SECOND:
             return
 
+        began = self.venue.core.now
+
         def listen(scene: Scene) -> Iterator[Condition]:
-            yield lambda: scene.now > self._heard_ts
+            yield lambda: scene.now > began
             since = scene.now
             yield lambda: seconds_heard(scene, since) >= SECONDS_HEARD
 
-        self._heard_ts = self.venue.core.now
+        # Known as heard only once it was: else every story after one that failed here has no history.
+        self._hearing = True
         speed = self.venue.clock.speed
         self.run_at(HISTORY_SPEED)
         asleep = {"families": {"rehearsal": {"enabled": False}}}
         try:
             seen = self.session(self._listener, listen, mode="shadow", profile=asleep, for_s=600.0)
         finally:
+            self._hearing = False
             self.run_at(speed)
         assert seen.ran is not None
         self.before, self._heard_ts = seen.ran.folder, self.venue.core.now

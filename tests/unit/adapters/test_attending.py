@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import shutil
 import socket
 import threading
 from collections.abc import Mapping
@@ -12,11 +14,12 @@ from typing import Any
 import pytest
 from apprise.decorators import notify
 
+import adapters.live
 from adapters.alerts import FILE_NAME
 from adapters.attending import Attending, Several
 from adapters.lease import Lease
-from adapters.live import Running
-from adapters.start import Ready, plan_session
+from adapters.live import Running, _Loop
+from adapters.start import Ready, plan_session, remember_run
 from adapters.watching import Watch, alert_of_start
 from engine.errors import ConfigError, DataError, SecretError, StorageError, VenueError
 from engine.events import MODE_EXIT_ONLY
@@ -38,14 +41,23 @@ def messages() -> list[str]:
     return MESSAGES
 
 
-def ready(folder: Path, **sections: Mapping[str, Any]) -> Ready:
+def ready(
+    folder: Path, mode: str = "shadow", fresh: bool = False, **sections: Mapping[str, Any]
+) -> Ready:
     given = {
         "run": {"out": str(folder / "runs")},
-        "live": {"symbols": ["BTC/USD"], "endpoint": "local", "state": str(folder / "state")},
+        "live": {
+            "symbols": ["BTC/USD"], "endpoint": "local", "state": str(folder / "state"),
+            "allow_orders": True,
+        },
         "alerts": {"urls": ["startdesk://"]},
         **sections,
-    }
-    return plan_session(None, "shadow", given, {})
+    }  # fmt: skip
+    return plan_session(None, mode, given, {"KAPITAALBOT_LIVE": "1"}, fresh=fresh)
+
+
+def running_of(made: Ready, attending: Attending) -> Running:
+    return Running(made.plan, InstrumentTable([PAIRS[0]]), attending)
 
 
 def watch_of(ready: Ready) -> Watch:
@@ -140,9 +152,8 @@ def test_a_watch_that_fails_is_critical_and_nothing_is_added_any_more(
 
 
 def test_a_session_that_ends_before_its_loop_leaves_no_lock_and_no_thread(tmp_path: Path) -> None:
-    table = InstrumentTable([PAIRS[0]])
     before = threading.active_count()
-    running = Running(ready(tmp_path).plan, table, Attending())
+    running = running_of(ready(tmp_path), Attending())
 
     def no_account(_: Running) -> Any:
         raise VenueError("no account")
@@ -162,7 +173,7 @@ def test_a_port_that_is_taken_ends_a_session_and_is_told(
         taken.listen()
         made = ready(tmp_path, metrics={"port": taken.getsockname()[1]})
         watch = watch_of(made)
-        running = Running(made.plan, InstrumentTable([PAIRS[0]]), Several([watch], pytest.fail))
+        running = running_of(made, Several([watch], pytest.fail))
         lease = Lease(made.folder, made.plan.clock)
         with pytest.raises(ConfigError, match="cannot be listened on") as caught:
             running.begin(None)
@@ -171,3 +182,56 @@ def test_a_port_that_is_taken_ends_a_session_and_is_told(
         lease.release()
 
     assert any("NOT_STARTED" in each and "metrics.port" in each for each in messages)
+
+
+def test_what_is_bare_when_a_session_ends_is_critical(
+    tmp_path: Path, messages: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A terminal may not be looked at: nobody else hears of it once the lines are down."""
+    monkeypatch.setattr(adapters.live, "QUIET_PATIENCE_S", 0.1)
+    made = ready(tmp_path, mode="paper")
+    watch = watch_of(made)
+
+    async def run() -> None:
+        loop = _Loop(made.plan, watch, None, lambda text: None)
+        monkeypatch.setattr(loop.hub, "post", lambda call: call(loop.plan.clock.now()))
+        watch.posts(loop.post)
+        loop.running = running_of(made, watch)
+        loop.running.begin(None)
+        position = loop.running.built.core.symbols[0]["position"]
+        position["qty"], position["uncovered_ts"] = 5, 1
+        stop = asyncio.Event()
+        stop.set()
+        down = asyncio.create_task(loop._way_down(stop, None))
+        async with asyncio.timeout(60):
+            await loop._ended.wait()
+        down.cancel()
+        loop.running.close(None)
+        watch.end(loop.running, None)
+
+    lease = Lease(made.folder, made.plan.clock)
+    asyncio.run(run())
+    lease.release()
+    assert any("UNPROTECTED" in each and "BTC/USD has no stop" in each for each in messages)
+
+
+def test_a_live_session_whose_last_run_is_gone_is_refused_and_others_begin_anew(
+    tmp_path: Path,
+) -> None:
+    for mode in ("live", "paper"):
+        made = ready(tmp_path, mode=mode)
+        assert made.plan.previous is None, "before the first there is nothing to take up"
+        run = tmp_path / "runs" / mode
+        run.mkdir(parents=True)
+        (run / "session.json").touch()
+        remember_run(made.folder, mode, run)
+        assert ready(tmp_path, mode=mode).plan.previous == run.resolve()
+        shutil.rmtree(run)
+
+    assert ready(tmp_path, mode="paper").plan.previous is None
+    with pytest.raises(DataError, match="is gone"):
+        ready(tmp_path, mode="live")
+    (made.folder / "run-live.json").write_text("{")
+    with pytest.raises(DataError, match="cannot be read"):
+        ready(tmp_path, mode="live")
+    assert ready(tmp_path, mode="live", fresh=True).plan.previous is None

@@ -255,3 +255,6 @@ def test_maintenance_that_was_announced_and_is_over_does_not_come_again() -> Non
     assert planned.near(8990 * S)
     planned.told(status("online"), 9700 * S)
     assert not planned.near(9700 * S)
+    # One that never closed the venue is over too, though it is still listed.
+    planned.told(status("online", (9800, 9850), (9900, 9950)), 9860 * S)
+    assert planned.near(9890 * S)
