@@ -43,6 +43,7 @@ class WriterInPlace:
     """Tables and snapshots."""
 
     failure = None
+    waiting = 0
 
     def put(self, sink: Any, rows: Any) -> None:
         sink.append(rows)
