@@ -11,9 +11,10 @@ import math
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, TextIO
+from typing import Any, Final, Literal, TextIO
 
 JSON_VERSION: Final = 1
+WORD_MAX: Final = 12
 
 
 def is_terminal(stream: TextIO) -> bool:
@@ -73,19 +74,39 @@ def write_table(
         from rich.table import Table
         from rich.text import Text
 
-        drawn = Table(
-            title=None if title is None else Text(title), title_justify="left", header_style="bold"
-        )
-        for name, right in zip(columns, numeric, strict=True):
-            drawn.add_column(Text(name), justify="right" if right else "left", overflow="fold")
-        for row in cells:
-            drawn.add_row(*map(Text, row))
-        Console().print(drawn)
-        return
+        console = Console()
+        least = _least_widths([list(columns), *cells], numeric)
+        # Where even that has no room the terminal wraps whole lines: a number is never torn in two.
+        if sum(least) + 3 * len(least) + 1 <= console.width:
+            drawn = Table(
+                title=None if title is None else Text(title),
+                title_justify="left",
+                header_style="bold",
+            )
+            for name, right, width in zip(columns, numeric, least, strict=True):
+                justify: Literal["left", "right"] = "right" if right else "left"
+                drawn.add_column(Text(name), justify=justify, overflow="fold", min_width=width)
+            for row in cells:
+                drawn.add_row(*map(Text, row))
+            console.print(drawn)
+            return
     if title:
         write(title)
     for line in aligned([list(columns), *cells], numeric):
         write(line)
+
+
+def _least_widths(rows: Sequence[Sequence[str]], numeric: Sequence[bool]) -> list[int]:
+    """How narrow each column may be: numbers stay whole, and so do words up to `WORD_MAX` letters."""
+    words = [
+        min(max(map(len, " ".join(each).split() or [""])), WORD_MAX)
+        for each in zip(*rows, strict=True)
+    ]
+    numbers = [max((len(row[i]) for row in rows[1:]), default=0) for i in range(len(numeric))]
+    return [
+        max(word, number) if right else word
+        for word, number, right in zip(words, numbers, numeric, strict=True)
+    ]
 
 
 def write_pairs(pairs: Iterable[tuple[str, str]]) -> None:

@@ -63,6 +63,22 @@ def test_a_narrow_terminal_folds_an_id_and_never_cuts_it(monkeypatch):
     assert "…" not in screen.getvalue()
 
 
+@pytest.mark.parametrize("width", [20, 40, 60, 80, 120])
+def test_no_terminal_is_so_narrow_that_a_number_is_torn(monkeypatch, width):
+    """-28.34 on two lines reads as -28."""
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stdout", screen)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", str(width))
+    write_table(
+        ("family", "trips", "USD", "expected", "realised", "parts"),
+        [("momentum", 12, "-28.34", "+8.7", "-15.7", "-2.6 (+22.4)")],
+    )
+
+    for number in ("12", "-28.34", "+8.7", "-15.7", "-2.6 (+22.4)"):
+        assert number in screen.getvalue()
+
+
 def test_a_dumb_terminal_gets_plain_text(monkeypatch):
     screen = Terminal()
     monkeypatch.setattr(sys, "stdout", screen)
