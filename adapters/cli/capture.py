@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from adapters.cli.options import JsonFlag
+from adapters.cli.options import JsonFlag, QuietFlag
 from adapters.cli.output import is_terminal, say, write_json, write_pairs, write_table
 from engine.errors import ConfigError
 
@@ -42,7 +42,6 @@ SpoolOption = Annotated[
     Path | None,
     typer.Option(help="Folder for what is not sealed yet.", show_default="_capture in the store"),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No talk on stderr.")]
 
 
 def parse_duration(text: str) -> float:
@@ -153,7 +152,7 @@ def run(
         float, typer.Option(help="End before the disk has less than so many GB free.", min=0.0)
     ] = 1.0,
     spool: SpoolOption = None,
-    quiet: Quiet = False,
+    quiet: QuietFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Record Kraken's market into the cold store until Ctrl-C. Needs no account but for level 3.

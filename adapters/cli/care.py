@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from adapters.cli.capture import parse_duration
-from adapters.cli.options import JsonFlag
+from adapters.cli.options import CaptureId, JsonFlag, QuietFlag
 from adapters.cli.output import say, write_json, write_table
 from adapters.cli.progress import ProgressReport
 from engine.errors import ConfigError
@@ -22,12 +22,7 @@ _BYTES = {"kB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}
 StoreName = Annotated[
     str, typer.Argument(metavar="[STORE]", help="Cold store: a folder or an address.")
 ]
-CaptureId = Annotated[
-    str | None,
-    typer.Option("--id", help="Only this capture: its id, or how it begins.", show_default=False),
-]
 Apply = Annotated[bool, typer.Option("--apply", help="Do it; without this it is only shown.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No talk on stderr.")]
 
 
 def parse_size(text: str) -> int:
@@ -102,7 +97,7 @@ def compact(
         str, typer.Option(metavar="day|lineage", help="What becomes one capture.")
     ] = "day",
     apply: Apply = False,
-    quiet: Quiet = False,
+    quiet: QuietFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Join the parts of a recording into one capture a day, proven before the parts go.

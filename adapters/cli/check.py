@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from adapters.cli.options import RUNS, JsonFlag, RunName, RunsFolder, SetOption, parse_overrides
+from adapters.cli.options import (
+    RUNS,
+    JsonFlag,
+    RunName,
+    RunsFolder,
+    SetOption,
+    VenueSpeed,
+    parse_overrides,
+)
 from adapters.cli.output import write_json, write_pairs, write_table
 from engine.errors import ConfigError, KapitaalbotError, MismatchError, StorageError
 
@@ -41,9 +49,7 @@ def ready(
             show_default="live if the profile names live.symbols, else replay",
         ),
     ] = None,
-    speed: Annotated[
-        float, typer.Option(help="Pace of a local venue's market, as `venue serve --speed` has it.")
-    ] = 1.0,
+    speed: VenueSpeed = 1.0,
     settings: SetOption = None,
     as_json: JsonFlag = False,
 ) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from adapters.cli.options import RUNS, JsonFlag, RunsFolder, SetOption, parse_overrides
+from adapters.cli.options import RUNS, JsonFlag, QuietFlag, RunsFolder, SetOption, parse_overrides
 from adapters.cli.output import say, write_json, write_table
 
 app = typer.Typer(
@@ -115,7 +115,7 @@ def schema(
 
 @app.command(short_help="Compile the kernels into the cache now.")
 def warm(
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No talk on stderr.")] = False,
+    quiet: QuietFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Compile every kernel into the cache now, so that no replay waits for it.

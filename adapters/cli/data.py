@@ -11,7 +11,7 @@ import typer
 
 from adapters.cli import care
 from adapters.cli.fetch import fetch_trades
-from adapters.cli.options import JsonFlag, parse_overrides
+from adapters.cli.options import CaptureId, JsonFlag, QuietFlag, parse_overrides
 from adapters.cli.output import say, write_json, write_pairs, write_table
 from adapters.cli.progress import ProgressReport
 from engine.errors import ConfigError, DataError
@@ -37,11 +37,6 @@ StoreOption = Annotated[str, typer.Option("--store", help="Cold store: a folder 
 StoreName = Annotated[
     str, typer.Argument(metavar="[STORE]", help="Cold store: a folder or an address.")
 ]
-CaptureId = Annotated[
-    str | None,
-    typer.Option("--id", help="Only this capture: its id, or how it begins.", show_default=False),
-]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No talk on stderr.")]
 
 
 @app.command("import", short_help="Turn a foreign recording into a capture.")
@@ -96,7 +91,7 @@ def import_(
             help="A book that crosses: count it, distrust it until its next snapshot, or refuse.",
         ),
     ] = "count",
-    quiet: Quiet = False,
+    quiet: QuietFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Turn a foreign recording into a capture of the cold store, with an account of every row.
@@ -252,7 +247,7 @@ def generate(
         str | None,
         typer.Option("--id", help="Name of the capture.", show_default="synthetic-SEED"),
     ] = None,
-    quiet: Quiet = False,
+    quiet: QuietFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Make a synthetic capture: three pairs, books with checksums, trades, tickers, level 3.
@@ -422,7 +417,7 @@ def check(
             "--deep/--quick", help="Also replay the books: checksums, crossed moments, level 3."
         ),
     ] = True,
-    quiet: Quiet = False,
+    quiet: QuietFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Prove that a store is whole, or name its first defect: file, row, what is wrong.

@@ -7,7 +7,15 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from adapters.cli.options import RUNS, JsonFlag, RunName, RunsFolder
+from adapters.cli.options import (
+    RUNS,
+    JsonFlag,
+    MovedStore,
+    OnlySymbols,
+    QuietFlag,
+    RunName,
+    RunsFolder,
+)
 from adapters.cli.output import say, write, write_json, write_pairs, write_table
 from adapters.cli.progress import ProgressReport
 from adapters.cli.run import app
@@ -35,10 +43,7 @@ def features(
             show_default=False,
         ),
     ] = None,
-    symbol: Annotated[
-        list[str] | None,
-        typer.Option(help="Only this symbol; may repeat.", show_default=False),
-    ] = None,
+    symbol: OnlySymbols = None,
     budget: Annotated[
         int,
         typer.Option(help="Most rows per hour; the broad cadence gives way first. 0: no bound."),
@@ -51,12 +56,9 @@ def features(
         Path | None,
         typer.Option(help="File to write.", show_default="features.parquet in the run's folder"),
     ] = None,
-    store: Annotated[
-        str | None,
-        typer.Option(help="Where the run's capture lies now, if it moved.", show_default=False),
-    ] = None,
+    store: MovedStore = None,
     runs: RunsFolder = RUNS,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No talk on stderr.")] = False,
+    quiet: QuietFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Replay a run again and write the whole feature vector of its symbols, as it was at each moment.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adapters.cli.options import JsonFlag
+from adapters.cli.options import JsonFlag, QuietFlag
 from adapters.cli.output import say, write_json, write_pairs
 from adapters.cli.progress import ProgressReport
 from engine.errors import ConfigError, DataError, RefusedError, VenueError
@@ -51,7 +51,7 @@ def fetch_trades(
         ),
     ] = None,
     url: Annotated[str, typer.Option(help="Kraken's address, or that of a local venue.")] = KRAKEN,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No talk on stderr.")] = False,
+    quiet: QuietFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Fetch the trades of a pair, page by page, and store them as a capture.

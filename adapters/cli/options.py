@@ -18,6 +18,21 @@ RunName = Annotated[
         metavar="RUN", help="A run's folder, its id under --runs, or `latest`.", show_default=False
     ),
 ]
+QuietFlag = Annotated[bool, typer.Option("--quiet", "-q", help="No talk on stderr.")]
+OnlySymbols = Annotated[
+    list[str] | None, typer.Option(help="Only this symbol; may repeat.", show_default=False)
+]
+MovedStore = Annotated[
+    str | None,
+    typer.Option(help="Where the run's capture lies now, if it moved.", show_default=False),
+]
+VenueSpeed = Annotated[
+    float, typer.Option(help="Pace of a local venue's market, as `venue serve --speed` has it.")
+]
+CaptureId = Annotated[
+    str | None,
+    typer.Option("--id", help="Only this capture: its id, or how it begins.", show_default=False),
+]
 RunsFolder = Annotated[Path, typer.Option("--runs", help="Folder that holds the runs.")]
 SetOption = Annotated[
     list[str] | None,

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from adapters.cli import data, run
-from adapters.cli.options import RUNS, JsonFlag, RunName, RunsFolder
+from adapters.cli.options import (
+    RUNS,
+    CaptureId,
+    JsonFlag,
+    MovedStore,
+    OnlySymbols,
+    QuietFlag,
+    RunName,
+    RunsFolder,
+)
 from adapters.cli.output import say, write, write_json, write_table
 from adapters.cli.progress import ProgressReport
 from engine.errors import ConfigError, StorageError
@@ -38,7 +47,6 @@ Out = Annotated[
     Path | None,
     typer.Option(help="Also write it, by its ending: .csv, .json, .parquet.", show_default=False),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No talk on stderr.")]
 
 # What a table for people shows, in three parts; CSV, JSON and files have every column.
 _PARTS: Final[tuple[tuple[str, tuple[tuple[str, str, int], ...]], ...]] = (
@@ -95,14 +103,11 @@ def pairs(
         bool, typer.Option("--by-family", help="One line per pair and family: what each lacked.")
     ] = False,
     every: Every = "5s",
-    store: Annotated[
-        str | None,
-        typer.Option(help="Where the run's capture lies now, if it moved.", show_default=False),
-    ] = None,
+    store: MovedStore = None,
     runs: RunsFolder = RUNS,
     form: Format = TABLE,
     out: Out = None,
-    quiet: Quiet = False,
+    quiet: QuietFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Print one line per pair of a run: its market, what was decided, what stopped it most.
@@ -136,12 +141,10 @@ def pairs(
 @data.app.command("pairs", short_help="Print one line per pair of a capture.")
 def capture_pairs_(
     store: data.StoreName = str(data.STORE),
-    capture_id: data.CaptureId = None,
+    capture_id: CaptureId = None,
     where: Where = None,
     sort: Sort = None,
-    symbol: Annotated[
-        list[str] | None, typer.Option(help="Only this symbol; may repeat.", show_default=False)
-    ] = None,
+    symbol: OnlySymbols = None,
     start: Annotated[
         str | None, typer.Option("--from", help="First time, UTC.", show_default=False)
     ] = None,
@@ -157,7 +160,7 @@ def capture_pairs_(
     every: Every = "5s",
     form: Format = TABLE,
     out: Out = None,
-    quiet: Quiet = False,
+    quiet: QuietFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Print one line per pair of a capture, or of any stretch of it: spread, depth, trades, volatility.

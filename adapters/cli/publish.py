@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from adapters.cli.options import RUNS, JsonFlag, RunName, RunsFolder
+from adapters.cli.options import RUNS, JsonFlag, QuietFlag, RunName, RunsFolder
 from adapters.cli.output import say, write, write_json, write_table
 from adapters.cli.progress import ProgressReport
 from adapters.cli.run import app
@@ -23,7 +23,7 @@ def publish(
         bool, typer.Option("--amounts/--no-amounts", help="Show money and quantities.")
     ] = False,
     runs: RunsFolder = RUNS,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No talk on stderr.")] = False,
+    quiet: QuietFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Write status, universe, routes, positions, equity and health of a run as versioned JSON.

@@ -11,6 +11,7 @@ from adapters.cli.beside import print_beside
 from adapters.cli.options import (
     RUNS,
     JsonFlag,
+    QuietFlag,
     RunName,
     RunsFolder,
     SetOption,
@@ -59,7 +60,7 @@ def replay(
     verify: Annotated[
         bool, typer.Option("--verify", help="Compute every book's checksum again on the way.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No talk on stderr.")] = False,
+    quiet: QuietFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Replay a capture through the whole pipeline and print what came of it.

@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from adapters.cli.options import RUNS, JsonFlag, RunName, RunsFolder, SetOption, parse_overrides
+from adapters.cli.options import (
+    RUNS,
+    JsonFlag,
+    QuietFlag,
+    RunName,
+    RunsFolder,
+    SetOption,
+    VenueSpeed,
+    parse_overrides,
+)
 from adapters.cli.output import is_terminal, say, write, write_json, write_pairs
 from adapters.cli.progress import ProgressReport
 from adapters.cli.run import app, print_summary, run_facts
@@ -36,10 +45,6 @@ For = Annotated[
 Fresh = Annotated[
     bool, typer.Option("--fresh", help="Begin with nothing, whatever the last session left.")
 ]
-Speed = Annotated[
-    float, typer.Option(help="Pace of a local venue's market, as `venue serve --speed` has it.")
-]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No talk on stderr.")]
 Attach = Annotated[
     Path | None,
     typer.Option(
@@ -55,9 +60,9 @@ def shadow(
     out: Out = None,
     for_: For = None,
     fresh: Fresh = False,
-    speed: Speed = 1.0,
+    speed: VenueSpeed = 1.0,
     attach: Attach = None,
-    quiet: Quiet = False,
+    quiet: QuietFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Decide on the live market and send nothing: every order is recorded as hypothetical.
@@ -74,9 +79,9 @@ def paper(
     out: Out = None,
     for_: For = None,
     fresh: Fresh = False,
-    speed: Speed = 1.0,
+    speed: VenueSpeed = 1.0,
     attach: Attach = None,
-    quiet: Quiet = False,
+    quiet: QuietFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Trade on paper: the live market, and the simulated venue of replays beside it.
@@ -94,12 +99,12 @@ def live(
     out: Out = None,
     for_: For = None,
     fresh: Fresh = False,
-    speed: Speed = 1.0,
+    speed: VenueSpeed = 1.0,
     attach: Attach = None,
     take_over: Annotated[
         bool, typer.Option("--take-over", help="Take the account from a process that is stuck.")
     ] = False,
-    quiet: Quiet = False,
+    quiet: QuietFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Trade at the venue that the profile names.
