@@ -25,6 +25,7 @@ from engine.errors import (
 )
 
 if TYPE_CHECKING:
+    from adapters.kraken.rest import Rest
     from adapters.start import Addresses
     from engine.live_gate import Gate
 
@@ -37,6 +38,7 @@ DISK_LEAST: Final = 256_000_000  # bytes: wrong
 CLOCK_MAX_NS: Final = 1_000_000_000
 VENUE_S: Final = 20.0  # all questions to the venue together
 MIRROR_S: Final = 10.0
+ORDERS_SHOWN: Final = 5
 
 
 class Findings:
@@ -314,6 +316,7 @@ async def _scope(found: Findings, live: Any, mode: str, where: Addresses, keys: 
     try:
         async with asyncio.timeout(VENUE_S), rest:
             info = await key_info(rest)
+            holds = await _holds(rest) if mode == "live" else []
         # As the session does: a venue on this machine has play keys, and no addresses to speak of.
         local = where.rest != REST_URL
         findings = findings_of(
@@ -338,6 +341,37 @@ async def _scope(found: Findings, live: Any, mode: str, where: Addresses, keys: 
     else:
         text = f"the account is {account}" if account else "the venue does not name the account"
         found.add("key: account", OK, text)
+    for check, verdict, text in holds:
+        found.add(check, verdict, text)
+
+
+async def _holds(rest: Rest) -> list[tuple[str, str, str]]:
+    """What the account holds and what rests on it, as check, verdict and text; no session knows of it yet.
+
+    A key without the right to ask is not wrong here: its rights are a check of their own.
+    """
+    from adapters.kraken.rest import mapping
+
+    rows = []
+    try:
+        parts = [
+            f"{amount:f} {asset}" + (f" ({kind})" if kind else "")
+            for asset, kinds in sorted((await rest.balances()).items())
+            for kind, amount in sorted(kinds.items())
+            if amount
+        ]
+        rows.append(("balances", OK, ", ".join(parts) or "nothing"))
+        answer = mapping(await rest.call("OpenOrders"), "OpenOrders")
+        orders = mapping(answer.get("open"), "OpenOrders")
+        texts = [
+            str(mapping(mapping(each, "an order").get("descr"), "an order").get("order", key))
+            for key, each in sorted(orders.items())
+        ]
+        shown = "; ".join(texts[:ORDERS_SHOWN]) + ("; ..." if len(texts) > ORDERS_SHOWN else "")
+        rows.append(("open orders", OK, f"{len(texts)}: {shown}" if texts else "none"))
+    except KapitaalbotError as error:
+        rows.append(("account", WARN, f"it was not told: {error.message}"))
+    return rows
 
 
 async def _mirror(found: Findings, mirror: Any) -> None:

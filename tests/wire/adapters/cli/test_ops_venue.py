@@ -337,16 +337,21 @@ def test_a_session_that_can_begin(tmp_path, monkeypatch, capsys):
     codes = []
 
     async def work(venue, profile):
+        await with_orders(venue, tmp_path / "nonces")
         codes.append(await command("check", "ready", profile, "--json"))
 
     on_a_venue(work, tmp_path, allow_orders=True)
     text = capsys.readouterr().out
     found = verdicts(text)
+    said = {each["check"]: each["found"] for each in json.loads(text)["checks"]}
 
     assert [0] == codes, text
     assert json.loads(text)["ready"]
     assert "wrong" not in found.values()
     assert {"venue", "clock", "pairs", "keys", "key: rights", "live gate", "mirror"} <= set(found)
+    assert "100000.0000 USD" in said["balances"]
+    orders = "2: buy 0.01000000 XBTUSD @ limit 100.0; sell 0.01000000 XBTUSD @ stop-loss 50.0"
+    assert orders == said["open orders"]
     assert DEMO_SECRET not in text
     assert DEMO_KEY not in text
 
