@@ -72,6 +72,9 @@ STAGE_RESULTS: Final[dict[str, types.Type]] = {
     "choose_by_timing": _NONE,
     "settle_routes": _NONE,
     "track_mid": _NONE,
+    "weigh_exit": _NONE,
+    "watch_coins": _NONE,
+    "note_inventory": _NONE,
 }
 STAGE_NAMES: Final = tuple(STAGE_RESULTS)
 

@@ -160,6 +160,10 @@ TABLE_MEANINGS: Final = {
     "adaptive": "The second model of the edge (`adaptive.mode`) beside the first, for the tradable "
     "candidates: distribution of the outcome, fees, ends of the paths, admissibility.",
     "routes": "Each change of a route's viability or advice (`route_state.enabled`).",
+    "exits": "How forceful a position's exits are and what the tape did since entry, on change "
+    "(`exits.regime`, `exits.style`, `exits.ignition`).",
+    "inventory": "What of a base is ours, foreign, missing, held by orders, and how sure that is; on "
+    "change, in sessions whose account is heard.",
     "universe": "Each symbol that entered or left the traded universe, and why.",
     "commands": "Every command that went to the venue, as it was sent.",
 }

@@ -29,7 +29,7 @@ LOOP: Final = "loop that joins core and venue"
 PAPER: Final = "simulated venue beside a session"
 # Lanes are compiled side by side, and take about as long: a stage declares what it returns, so no
 # part waits for another.
-LANES: Final = ((ORDERS, MARKET, GENERATOR), (VENUE, LOOP, PAPER, ROUTES, STORE, FEED))
+LANES: Final = ((ORDERS, MARKET, FEED), (VENUE, LOOP, PAPER, ROUTES, STORE, GENERATOR))
 NOT_FOR_REPLAY: Final = (GENERATOR, FEED, PAPER)
 NOT_FOR_SESSIONS: Final = (GENERATOR,)
 # Stages (engine/stage.py) by part; what is named nowhere here is compiled with the orders, so a new

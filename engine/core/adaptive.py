@@ -30,6 +30,7 @@ from engine.core.costs import present_rates
 from engine.core.edge import decay
 from engine.core.exits import (
     horizon_vol_bps,
+    regime_factor,
     stop_distance_bps,
     target_gain_bps,
     trail_width_bps,
@@ -79,6 +80,7 @@ _NS_PER_S: Final = 1e9
 _DRIFT_T: Final = FEATURE_INDEX["drift_t_15m"]
 _VOL_PERCENTILE: Final = FEATURE_INDEX["vol_percentile"]
 _ATR: Final = FEATURE_INDEX["atr_bps"]
+_LEAN: Final = FEATURE_INDEX["microprice_bps"]
 
 PATHS: Final = np.dtype(
     [
@@ -313,10 +315,12 @@ def judge_candidate(core, i, candidate, row):
     # As exits.py will set them: by the same functions, and whoever leaves so takes.
     fees_bps = candidate["entry_fee_bps"] + exit_taker_bps
     exit_vol = horizon_vol_bps(symbol, candidate["horizon_s"] * 1_000_000_000)
-    trail = trail_width_bps(params, features[_ATR], exit_vol, fees_bps)
+    trail = trail_width_bps(
+        params, features[_ATR], exit_vol, fees_bps, regime_factor(params, symbol["regime"])
+    )
     vol = candidate["move_sd_bps"] if is_nan(exit_vol) else exit_vol
     stop = stop_distance_bps(params, vol, candidate["invalidation_bps"])
-    target = target_gain_bps(params, fees_bps, vol)
+    target = target_gain_bps(params, fees_bps, vol, features[_LEAN])
     instrument = symbol["instrument"]
     notional = int(
         float(candidate["qty"]) * instrument["qty_float"]

@@ -163,6 +163,22 @@ def losses_since(glob, ts):
 
 
 @kernel
+def reduced_factor(params, reduced_ns):
+    """Multiplier of sizes in mode REDUCED: a step down after each `capital.reduced_every` in it.
+
+    reduced_ns : int64, ns since the mode was entered; never below `capital.reduced_floor`
+    """
+    factor = params["capital_reduced_factor"]
+    step_ns = params["capital_reduced_every_ns"]
+    if step_ns > 0:
+        floor = min(factor, params["capital_reduced_floor"])
+        for _ in range(min(reduced_ns // step_ns, 64)):
+            factor *= params["capital_reduced_step"]
+        factor = max(factor, floor)
+    return factor
+
+
+@kernel
 def size_factor(desk):
     """Multiplier of every size: below 1 in mode REDUCED and after losses.
 
@@ -172,7 +188,7 @@ def size_factor(desk):
     params = desk.params
     factor = 1.0
     if glob["mode"] == MODE_REDUCED:
-        factor = params["capital_reduced_factor"]
+        factor = reduced_factor(params, glob["now"] - glob["mode_ts"])
     if params["risk_throttle_steps"] > 0:
         step = throttle_step(glob, params, sizing_equity(desk))
         return factor * throttle_factor(step, params)

@@ -412,10 +412,11 @@ def end_order(desk, slot, state_before):
                 position["n_refused"] = 0
     elif position["exit_slot"] == slot + 1:
         position["exit_slot"] = 0
-        if not never_arrived(order):
-            position["n_exit_tries"] += 1
-        if state == ORDER_STATE_REJECTED:
-            refuse_exit(desk, i, order["type"], order["reason"])
+        if order["post_only"] == 0:  # a limit that rested in place of the stop is no try to leave
+            if not never_arrived(order):
+                position["n_exit_tries"] += 1
+            if state == ORDER_STATE_REJECTED:
+                refuse_exit(desk, i, order["type"], order["reason"])
         if position["qty"] > 0 and position["state"] == POSITION_CLOSING:
             set_position_state(desk, i, POSITION_REDUCING)
     idle = position["entry_slot"] == 0 and position["stop_slot"] == 0 and position["exit_slot"] == 0

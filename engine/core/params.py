@@ -133,6 +133,24 @@ PARAMETERS: Final[tuple[Parameter, ...]] = (
         "ns",
         "book older than this makes a passive route stale",
     ),
+    Parameter(
+        "readiness",
+        "stale_winner",
+        False,
+        0,
+        1,
+        "",
+        "look through all gates of a stale route and name the one that would have won",
+    ),
+    Parameter(
+        "readiness",
+        "heartbeat",
+        False,
+        0,
+        1,
+        "",
+        "a heartbeat of the feed makes verified books as young as itself; trades stay as old as they are",
+    ),
     Parameter("readiness", "fill_prob_min", 0.10, 0.0, 1.0, "0..1", "below: FILL_UNLIKELY"),
     Parameter("readiness", "queue_wait_max_s", 300.0, 0.0, 1e6, "s", "above: QUEUE_TOO_LONG"),
     Parameter("readiness", "capturable_min", 0.05, 0.0, 1.0, "0..1", "below: MOVE_TOO_SMALL"),
@@ -367,6 +385,19 @@ PARAMETERS: Final[tuple[Parameter, ...]] = (
         "capital", "family_share_max", 0.8, 0.0, 1.0, "of free", "largest share of one family"
     ),
     Parameter("capital", "reduced_factor", 0.5, 0.0, 1.0, "", "size multiplier in mode REDUCED"),
+    Parameter(
+        "capital",
+        "reduced_every_ns",
+        0,
+        0,
+        86_400 * S,
+        "ns",
+        "in REDUCED sizes step down once more after each such time; 0: they stay",
+    ),
+    Parameter(
+        "capital", "reduced_step", 0.5, 0.0, 1.0, "", "what each of those steps multiplies by"
+    ),
+    Parameter("capital", "reduced_floor", 0.1, 0.0, 1.0, "", "the least that the steps leave"),
     # risk
     Parameter("risk", "exposure_max", 0.80, 0.0, 10.0, "of equity", "all positions and entries"),
     Parameter("risk", "symbol_max", 0.30, 0.0, 10.0, "of equity", "one symbol"),
@@ -716,9 +747,117 @@ PARAMETERS: Final[tuple[Parameter, ...]] = (
         "target_style",
         0,
         0,
-        1,
+        2,
         "code",
-        "0: pull the stop up below the target (never uncovered); 1: sell at market",
+        "0: pull the stop up below the target (never uncovered); 1: sell at market; 2: where it is "
+        "calm swap the stop for a post-only limit at the ask, else as 0",
+    ),
+    Parameter(
+        "exits",
+        "target_pull",
+        0.0,
+        0.0,
+        100.0,
+        "",
+        "bps of target per bps of the microprice's lean",
+    ),
+    Parameter(
+        "exits",
+        "target_follow",
+        False,
+        0,
+        1,
+        "",
+        "work the target out again after fills, and lower it when the regime changes",
+    ),
+    Parameter(
+        "exits", "swap_ns", 2 * S, S // 10, 60 * S, "ns", "longest time without a stop for a limit"
+    ),
+    Parameter(
+        "exits", "swap_adverse_ticks", 1, 1, 1_000_000, "ticks", "a bid lower by this ends a swap"
+    ),
+    Parameter("exits", "swap_tries", 1, 0, 100, "", "swaps of one position"),
+    Parameter(
+        "exits",
+        "regime",
+        False,
+        0,
+        1,
+        "",
+        "exits patient, urgent or in panic by mode, stress and loss; off: always normal",
+    ),
+    Parameter(
+        "exits", "stress_spread", 3.0, 1.0, 1000.0, "", "spread over its mean that is stress"
+    ),
+    Parameter(
+        "exits", "urgent_loss", 0.5, 0.0, 10.0, "", "share of the way to the first stop: urgent"
+    ),
+    Parameter("exits", "patient_trail", 1.25, 0.01, 100.0, "", "multiplies the trail, patient"),
+    Parameter("exits", "urgent_trail", 0.5, 0.01, 100.0, "", "the same, urgent"),
+    Parameter("exits", "panic_trail", 0.25, 0.01, 100.0, "", "the same, panic"),
+    Parameter("exits", "patient_slippage", 0.5, 0.0, 100.0, "", "multiplies slippage_bps, patient"),
+    Parameter("exits", "urgent_slippage", 2.0, 0.0, 100.0, "", "the same, urgent"),
+    Parameter("exits", "panic_slippage", 4.0, 0.0, 100.0, "", "the same, panic"),
+    Parameter("exits", "trail_range", 1.0, 0.01, 100.0, "", "multiplies the trail in RANGE"),
+    Parameter("exits", "trail_trend", 1.0, 0.01, 100.0, "", "the same, TREND"),
+    Parameter("exits", "trail_high_volatility", 1.0, 0.01, 100.0, "", "the same, HIGH_VOLATILITY"),
+    Parameter("exits", "trail_low_liquidity", 1.0, 0.01, 100.0, "", "the same, LOW_LIQUIDITY"),
+    Parameter("exits", "trail_chaos", 1.0, 0.01, 100.0, "", "the same, CHAOS"),
+    Parameter(
+        "exits",
+        "trail_amends_hour",
+        0,
+        0,
+        100_000,
+        "1/h",
+        "trailing steps of a symbol at once and within an hour; 0: any number",
+    ),
+    Parameter(
+        "exits", "style", False, 0, 1, "", "choose the style of the exit by the tape since entry"
+    ),
+    Parameter(
+        "exits",
+        "style_trend",
+        1,
+        0,
+        3,
+        "code",
+        "style in a trend: 0 keep the policy, 1 trail at once, 2 take at a limit, 3 leave now",
+    ),
+    Parameter("exits", "style_stall", 2, 0, 3, "code", "the same, no better bid for long"),
+    Parameter("exits", "style_reversal", 3, 0, 3, "code", "the same, gives back and is sold"),
+    Parameter("exits", "style_vacuum", 3, 0, 3, "code", "the same, few bids left"),
+    Parameter(
+        "exits", "style_gain_bps", 10.0, 0.0, 10_000.0, "bps", "best gain that may stall or reverse"
+    ),
+    Parameter(
+        "exits", "style_give_back", 0.5, 0.0, 10.0, "", "share of the best gain lost: reversal"
+    ),
+    Parameter("exits", "style_flow", 0.3, 0.0, 1.0, "0..1", "flow against us that goes with it"),
+    Parameter("exits", "stall_ns", 60 * S, S, 86_400 * S, "ns", "no better bid for so long: stall"),
+    Parameter(
+        "exits", "style_depth", 1.0, 0.0, 1e6, "", "bids within 25 bps over the position: vacuum"
+    ),
+    Parameter("exits", "style_confirm_ns", 3 * S, 0, 3600 * S, "ns", "a path counts after so long"),
+    Parameter(
+        "exits",
+        "ignition",
+        False,
+        0,
+        1,
+        "",
+        "exits of their own for ignition entries, while ignition.enabled",
+    ),
+    Parameter("exits", "ignition_wide", 1.5, 0.01, 100.0, "", "their trail in EXPANSION"),
+    Parameter("exits", "ignition_tight", 0.5, 0.01, 100.0, "", "their trail in COOLDOWN"),
+    Parameter(
+        "exits",
+        "ignition_time_multiple",
+        1.0,
+        0.1,
+        1000.0,
+        "",
+        "their time exit, if that is sooner",
     ),
     Parameter(
         "exits", "advice", False, 0, 1, "", "let the route's advice pull the stop up (route_state)"

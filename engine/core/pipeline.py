@@ -38,6 +38,7 @@ from engine.core.records import (
     NOT_ENOUGH_HISTORY,
     OK,
     ORDER_IN_FLIGHT,
+    ROUTE_STALE_WINNER,
     SKIP,
     T_CANDIDATES,
     T_DECISIONS,
@@ -60,6 +61,7 @@ from engine.core.selection import (
 )
 from engine.core.shadow import follow_candidates
 from engine.core.tape import tape_second
+from engine.core.urgency import weigh_exit
 from engine.core.wide import widen_market
 from engine.jit import kernel
 from engine.numerics import NAN, canonical
@@ -289,7 +291,9 @@ def judge_symbol(core, i, evaluation):
         if params["conflict_enabled"] == 1:
             note_conflict(core, i, row, winner["score"])
     else:
-        row["blocker"] = dominant_blocker(work["reason_counts"])
+        counts = work["reason_counts"]
+        stale = counts[ROUTE_STALE_WINNER] > 0
+        row["blocker"] = ROUTE_STALE_WINNER if stale else dominant_blocker(counts)
 
 
 @kernel
@@ -491,6 +495,7 @@ def evaluate(core):
     for i in range(len(core.symbols)):
         refresh_market(core, i)
         if core.symbols[i]["position"]["guarded"] != 0:
+            weigh_exit(core, i)
             guard_position(core, i)
         manage_entries(core, i)
     rank_movers(core.symbols)

@@ -19,6 +19,7 @@ from engine.core.capital import (
     sizing_equity,
     symbol_value,
 )
+from engine.core.columns import FEATURE_INDEX
 from engine.core.desk import desk_of
 from engine.core.exits import horizon_vol_bps, stop_price, target_price
 from engine.core.orders import mark_overdue, may_ask, new_order
@@ -57,6 +58,7 @@ from engine.numerics import floor_int, is_nan, ratio
 from engine.stage import stage
 
 SECOND_NS: Final = 1_000_000_000
+_LEAN: Final = FEATURE_INDEX["microprice_bps"]
 
 
 @kernel
@@ -257,7 +259,8 @@ def plan_entry(core, i, decision, candidate):
     fees_bps = float(entry_e6 + taker) / 100.0
     decision["price"] = price
     decision["stop"] = stop_price(params, float(price), vol_bps, invalidation_bps)
-    decision["target"] = target_price(params, float(price), fees_bps, vol_bps)
+    lean_bps = symbol["features"][_LEAN]
+    decision["target"] = target_price(params, float(price), fees_bps, vol_bps, lean_bps)
     code, slot = send_entry(
         desk,
         i,

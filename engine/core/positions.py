@@ -73,6 +73,21 @@ POSITION_FIELDS: Final = (
     ("target", "<i8"),  # ticks, 0 none
     ("target_hit", "<i8"),  # 1: the target traded
     ("peak", "<i8"),  # ticks: best bid since entry
+    ("peak_ts", "<i8"),  # since when
+    ("stop_first", "<i8"),  # ticks: where the stop began
+    ("target_lots", "<i8"),  # lots bought when the target was worked out last
+    ("target_regime", "<i8"),  # REGIME_* then
+    # urgency.py
+    ("urgency", "<i8"),  # URGENCY_* of exits.py
+    ("path", "<i8"),  # PATH_*
+    ("path_ts", "<i8"),  # since when
+    ("style", "<i8"),  # STYLE_* that was confirmed
+    ("trail_factor", "<f8"),  # as last written down
+    # swap.py
+    ("swap", "<i8"),  # SWAP_*: 0 none
+    ("swap_reason", "<i8"),  # EXIT_* that a fill of the limit means
+    ("swap_bid", "<i8"),  # ticks: the bid when it began
+    ("n_swaps", "<i8"),  # of this trip
     # trailing.py: a stop that follows at the venue
     ("trail_gap", "<i8"),  # ticks: distance that it should have, only made smaller; 0 none yet
     ("trail_armed", "<i8"),  # 1: the trail began and took its distance
@@ -94,6 +109,8 @@ POSITION_FIELDS: Final = (
     ("n_exit_tries", "<i8"),
     ("retry_ts", "<i8"),  # nothing is tried again before this
     ("trail_ts", "<i8"),  # newest trailing amend
+    ("trail_used", "<f8"),  # trailing amends that count against `exits.trail_amends_hour`
+    ("trail_used_ts", "<i8"),  # as of when; of the symbol, not of the trip
     ("safety", "<i8"),  # reason code that blocks entries of this symbol, 0 none
     ("safety_ts", "<i8"),  # since when
     # reconcile.py: what the venue says is there
@@ -104,6 +121,13 @@ POSITION_FIELDS: Final = (
     ("differs_ts", "<i8"),  # since when it is not 0
     ("changed_ts", "<i8"),  # since when it is what it is
     ("short", "<i8"),  # lots of ours that the venue does not have: never offered for sale
+    # inventory.py
+    ("quality", "<i8"),  # QUALITY_*
+    ("evidence", "<i8"),  # EVIDENCE_*: what it rests on
+    ("held", "<i8"),  # lots that our working sells may still sell, as last written down
+    ("told_own", "<i8"),  # ours, foreign, missing: as last written down
+    ("told_foreign", "<i8"),
+    ("told_short", "<i8"),
     # routestate.py: HOLD, TIGHTEN, TAKE or LEAVE by the route that opened it
     ("advice", "<i8"),
     # operator.py
@@ -219,6 +243,19 @@ def open_trip(position, order, now):
     position["target"] = 0
     position["target_hit"] = 0
     position["peak"] = 0
+    position["peak_ts"] = now
+    position["stop_first"] = 0
+    position["target_lots"] = 0
+    position["target_regime"] = 0
+    position["urgency"] = 0
+    position["path"] = 0
+    position["path_ts"] = now
+    position["style"] = 0
+    position["trail_factor"] = 1.0
+    position["swap"] = 0
+    position["swap_reason"] = 0
+    position["swap_bid"] = 0
+    position["n_swaps"] = 0
     position["trail_gap"] = 0
     position["trail_armed"] = 0
     position["trail_off"] = 0
@@ -434,9 +471,12 @@ def apply_fill(desk, slot, price, qty, fee, maker, execution, ts_venue):
         glob["cash"] += notional - fee
         if missing > 0:
             glob["fault"] = FAULT_MONEY
-        if position["exit_reason"] == 0:
+        if position["exit_reason"] == 0 and order["post_only"] == 0:
             # The resting stop fired: what it stands for now (stop, trail, target) is the reason.
             position["exit_reason"] = position["stop_reason"]
+        elif position["exit_reason"] == 0 and position["qty"] == 0:
+            # The limit of a swap sold all of it. A part of it decides nothing about the rest.
+            position["exit_reason"] = position["swap_reason"]
         if position["qty"] > 0 and position["state"] != POSITION_CLOSING:
             position["state"] = POSITION_REDUCING
     position["guarded"] = 1

@@ -3,7 +3,7 @@
 `guard_position` runs on every event of a symbol with inventory, before entries. A long without a
 sell order gets a stop-loss within the same step as the fill; later fills grow the same stop by
 amend; the trail moves it up, never down (trailing.py: how far, and where the venue does it). States: NONE (flat, or bare), ARMING (asked for),
-PROTECTED, AMENDING, SWAPPING (the stop is being cancelled for an exit), EXITING. Only a stop that
+PROTECTED, AMENDING, SWAPPING (the stop is being cancelled for an exit, or a resting limit stands in its place), EXITING. Only a stop that
 the venue confirmed protects (orderstates.is_coverage); all other time is counted as unprotected.
 Lots too few for any order are dust and need no cover.
 
@@ -30,8 +30,10 @@ from engine.core.exits import (
     EXIT_STOP,
     EXIT_TARGET,
     EXIT_TRAIL,
+    EXIT_URGENCY,
     decide_exit,
     drive_exit,
+    present_trail_factor,
     set_policy,
     want_exit,
 )
@@ -46,14 +48,19 @@ from engine.core.positions import is_dust, position_row, sellable, sweep_dust
 from engine.core.records import BALANCE_DIFFERS, OK, SYMBOL_SAFETY
 from engine.core.routestate import HOLD, TIGHTEN
 from engine.core.safety import ask_cancel, block_symbol, emit
+from engine.core.swap import drive_swap, end_swap
 from engine.core.trailing import (
     adjust_trail,
+    count_move,
     follow_trades,
+    may_move,
     step_ticks,
     tighten_trail,
+    trail_begins,
     trail_distance_bps,
     trailing_slot,
     trailing_start,
+    urgent_level,
 )
 from engine.jit import kernel
 from engine.numerics import floor_int
@@ -94,6 +101,8 @@ def cover_state(desk, i, covered):
     position = desk.symbols[i]["position"]
     if position["qty"] == 0:
         return COVER_NONE
+    if position["swap"] != 0:
+        return COVER_SWAPPING
     if position["exit_slot"] > 0:
         return COVER_EXITING
     if position["stop_slot"] == 0:
@@ -147,6 +156,7 @@ def watch_price(desk, i):
     position["mark"] = bid
     if bid > position["peak"]:
         position["peak"] = bid
+        position["peak_ts"] = desk.glob["now"]
     if position["stop"] == 0:
         return
     if position["target_hit"] == 0 and 0 < position["target"] <= bid:
@@ -162,10 +172,13 @@ def watch_price(desk, i):
         wanted = peak - step_ticks(params, peak)
         reason = EXIT_TARGET
     else:
-        gain_bps = (float(peak) / position["entry_price"] - 1.0) * 10_000.0
-        if gain_bps >= params["exits_trail_start_bps"]:
-            distance = trail_distance_bps(desk, i)
+        if trail_begins(params, position, peak):
+            distance = trail_distance_bps(desk, i, present_trail_factor(params, symbol))
             wanted = floor_int(float(peak) * (1.0 - distance / 10_000.0))
+    close = urgent_level(desk, i)
+    if close > wanted:
+        wanted = close
+        reason = EXIT_URGENCY
     if params["exits_advice"] == 1 and position["advice"] != HOLD:
         # TIGHTEN trails as closely as a trail may; TAKE and LEAVE as closely as a target does.
         close = bid - step_ticks(params, bid)
@@ -248,9 +261,10 @@ def adjust_stop(desk, i):
         return
     # The step to the target does not wait its turn; all later ones do.
     first = position["stop_reason"] == EXIT_TARGET and order["reason"] != EXIT_TARGET
-    if first or now - position["trail_ts"] >= params["exits_trail_interval_ns"]:
+    waited = now - position["trail_ts"] >= params["exits_trail_interval_ns"]
+    if first or (waited and may_move(desk, i)):
         if emit(desk, AMEND, slot, 0, trigger, qty, position["stop_reason"]) == OK:
-            position["trail_ts"] = now
+            count_move(desk, i)
 
 
 @kernel
@@ -302,6 +316,7 @@ def guard_position(core, i):
         position["guarded"] = 1 if busy else 0
         if stop_slot > 0 and covered_lots(desk.orders[stop_slot - 1]) > 0:
             ask_cancel(desk, stop_slot - 1, EXIT_STOP)  # it would sell what we do not have
+        end_swap(desk, i)
         return
     if is_dust(symbol) and stop_slot == 0 and exit_slot == 0:
         # Nothing can be sold of it. An entry that still works may make it enough.
@@ -315,6 +330,9 @@ def guard_position(core, i):
     decide_exit(desk, i)
     if undecided and position["n_refused"] >= 2:
         block_symbol(desk, i, SYMBOL_SAFETY)
-    if position["exit_reason"] == 0 or not drive_exit(desk, i):
+    if position["exit_reason"] == 0:
+        if not drive_swap(desk, i):
+            drive_stop(desk, i)
+    elif not drive_exit(desk, i):
         drive_stop(desk, i)
     measure_cover(desk, i)

@@ -29,6 +29,7 @@ from engine.core.records import (
     QUEUE_TOO_LONG,
     REGIME_BLOCKED,
     ROUTE_STALE,
+    ROUTE_STALE_WINNER,
     SIZE_BELOW_MIN,
     SPREAD_TOO_WIDE,
     SURFACE_NOT_TRADABLE,
@@ -146,8 +147,22 @@ def route_blocker(row, symbol, params, code, side, wanted_qty, now):
     takes = entry_mode == ENTRY_TAKE or entry_mode == ENTRY_THEN_TAKE
     if takes and symbol["instrument"]["status"] == STATUS_POST_ONLY:
         return INSTRUMENT_STATUS
-    if stale(symbol, params, family, entry_mode, now):
+    late = stale(symbol, params, family, entry_mode, now)
+    if late and params["readiness_stale_winner"] == 0:
         return ROUTE_STALE
+    code = gate_route(row, symbol, params, side, wanted_qty)
+    if not late:
+        return code
+    # A candidate for "would have won": selection.py keeps the best of them.
+    return ROUTE_STALE_WINNER if code == OK else ROUTE_STALE
+
+
+@kernel
+def gate_route(row, symbol, params, side, wanted_qty):
+    """The gates that do not ask how old the inputs are; OK if none of them refuses."""
+    family = row["family"]
+    entry_mode = row["entry_mode"]
+    takes = entry_mode == ENTRY_TAKE or entry_mode == ENTRY_THEN_TAKE
     if side < 0:
         return SURFACE_NOT_TRADABLE
     regime = symbol["regime"]

@@ -21,6 +21,7 @@ import numpy as np
 
 from engine.core.capital import equity_row, refresh_capital
 from engine.core.desk import desk_of
+from engine.core.inventory import note_inventory
 from engine.core.modes import take_mode
 from engine.core.orders import find_order, is_working, set_order_state
 from engine.core.orderstates import ORDER_STATE_REJECTED, ORDER_STATE_SUSPECT
@@ -96,6 +97,8 @@ def lose_account(desk, code):
             if order["state"] != ORDER_STATE_SUSPECT:
                 set_order_state(desk, slot, ORDER_STATE_SUSPECT, HEALTH, order["reason"])
     recovery_row(desk, -1, code, 0, n, 0, 0, 0)
+    for i in range(len(desk.symbols)):
+        note_inventory(desk, i)
 
 
 @kernel
@@ -210,7 +213,7 @@ def write_off(desk, i, lots):
     equity_row(desk)
 
 
-@kernel
+@stage
 def watch_coins(desk, i):
     """Hold the coins of symbol `i` against our books, and believe a difference that stood still."""
     glob = desk.glob
@@ -450,6 +453,8 @@ def settle_account(core):
         watch_coins(desk, i)
     if glob["reconcile"] != 0 or glob["mode_why"] == WHY_START:
         settle_pending(desk)
+    for i in range(len(desk.symbols)):
+        note_inventory(desk, i)
 
 
 @kernel

@@ -87,6 +87,7 @@ REPEATED: Final = 49
 STOPPING: Final = 50
 BALANCE_DIFFERS: Final = 51
 LIQUIDITY_TIER: Final = 52
+ROUTE_STALE_WINNER: Final = 53
 N_REASONS: Final = 64  # room for codes to come, so that a new one moves no record
 
 REASONS: Final[dict[int, tuple[str, str]]] = {
@@ -108,6 +109,10 @@ REASONS: Final[dict[int, tuple[str, str]]] = {
     TAIL_INADMISSIBLE: ("TAIL_INADMISSIBLE", "the tail of the outcome is too bad"),
     CONFLICT_LANE: ("CONFLICT_LANE", "another active candidate claims the same liquidity"),
     ROUTE_STALE: ("ROUTE_STALE", "an input of this route is older than the route allows"),
+    ROUTE_STALE_WINNER: (
+        "ROUTE_STALE_WINNER",
+        "this route would have won, and an input of it is older than it allows",
+    ),
     GENERATION_MISMATCH: ("GENERATION_MISMATCH", "decided in an older generation, not re-checked"),
     EPOCH_NOT_VALID: ("EPOCH_NOT_VALID", "the data epoch does not allow entries"),
     SIZE_BELOW_MIN: ("SIZE_BELOW_MIN", "the size is below the venue's minimum"),
@@ -262,7 +267,7 @@ TABLES: Final[dict[str, tuple[Column, ...]]] = {
         Column("trigger", "i8", "ticks", "stop price"),
         Column("qty", "i8", "lots", "total quantity"),
         Column("filled", "i8", "lots", "filled so far"),
-        Column("state", "i8", "code", "ORDER_STATE_* of orders.py, after the change"),
+        Column("state", "i8", "code", "ORDER_STATE_* of orderstates.py, after the change"),
         Column("state_before", "i8", "code", "before the change"),
         Column("cause", "i8", "code", "event kind, or command kind + 100, that caused it"),
         Column("reason", "i8", "code", "reject or cancel reason, or why it was sent"),
@@ -540,6 +545,39 @@ TABLES: Final[dict[str, tuple[Column, ...]]] = {
         Column("rank", "i8", "", "rank by edge, 0 of a position that was not evaluated since"),
         Column("lots", "i8", "lots", "position that it opened"),
     ),
+    "exits": (
+        Column("ts", "i8", "ns", "when one of the readings of a position changed"),
+        Column("sym", "i8", "row", "instrument"),
+        Column("route", "i8", "key", "route that opened it"),
+        Column("urgency", "i8", "code", "URGENCY_* of exits.py: how forceful exits are"),
+        Column("path", "i8", "code", "PATH_* of exits.py: what the tape did since entry"),
+        Column("style", "i8", "code", "STYLE_* of exits.py that is in force"),
+        Column("regime", "i8", "code", "REGIME_* now"),
+        Column("ignition", "i8", "code", "IGNITION_* now"),
+        Column("gain_bps", "f8", "bps", "bid against the entry price"),
+        Column("best_bps", "f8", "bps", "best bid since entry against it"),
+        Column("still_ns", "i8", "ns", "since that best bid"),
+        Column(
+            "loss_share", "f8", "", "share of the way to the first stop that was lost; - a gain"
+        ),
+        Column("stress", "f8", "", "spread over its mean"),
+        Column("flow", "f8", "-1..1", "flow imbalance of one minute"),
+        Column("cover", "f8", "", "bids within 25 bps over the value of the position"),
+        Column("trail_factor", "f8", "", "what the trail's k is multiplied by"),
+    ),
+    "inventory": (
+        Column("ts", "i8", "ns", "when it changed"),
+        Column("sym", "i8", "row", "instrument"),
+        Column("quality", "i8", "code", "QUALITY_* of inventory.py"),
+        Column("evidence", "i8", "code", "EVIDENCE_* of inventory.py: what that rests on"),
+        Column("venue", "i8", "lots", "all that the account holds; -1 not told"),
+        Column("own", "i8", "lots", "ours by our fills, dust included"),
+        Column("dust", "i8", "lots", "of ours, too little for any order"),
+        Column("foreign_part", "i8", "lots", "not ours, never sold"),
+        Column("missing", "i8", "lots", "ours that the venue does not have"),
+        Column("held", "i8", "lots", "ours that working sells may still sell"),
+        Column("free", "i8", "lots", "of the position, free to be offered"),
+    ),
 }
 
 # Written by parts that not every run has. They enter the digest only where they have rows, so that
@@ -553,6 +591,8 @@ OPTIONAL_TABLES: Final = (
     "universe",
     "adaptive",
     "routes",
+    "exits",
+    "inventory",
 )
 
 # How far the moves of the mid in `outcomes` look ahead, in the order of their columns.
@@ -585,6 +625,8 @@ BALANCE_ROW: Final = table_dtype("balances")
 RELEASE_ROW: Final = table_dtype("releases")
 ADAPTIVE_ROW: Final = table_dtype("adaptive")
 ROUTE_ROW: Final = table_dtype("routes")
+EXIT_ROW: Final = table_dtype("exits")
+INVENTORY_ROW: Final = table_dtype("inventory")
 FLOW_ROW: Final = table_dtype("flow")
 UNIVERSE_TABLE_ROW: Final = table_dtype("universe")
 
@@ -611,3 +653,5 @@ T_FLOW: Final = TABLE_NAMES.index("flow")
 T_UNIVERSE: Final = TABLE_NAMES.index("universe")
 T_ADAPTIVE: Final = TABLE_NAMES.index("adaptive")
 T_ROUTES: Final = TABLE_NAMES.index("routes")
+T_EXITS: Final = TABLE_NAMES.index("exits")
+T_INVENTORY: Final = TABLE_NAMES.index("inventory")

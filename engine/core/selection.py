@@ -35,6 +35,8 @@ from engine.core.records import (
     LOST_TO_BETTER,
     N_REASONS,
     OK,
+    ROUTE_STALE,
+    ROUTE_STALE_WINNER,
     T_BLOCKERS,
     T_CANDIDATES,
 )
@@ -211,6 +213,23 @@ def name_winner(work):
 
 
 @kernel
+def name_stale_winner(work):
+    """Of the routes that only their age stops, at most one would have won: the others are plainly stale."""
+    rows = work["candidates"]
+    winner = work["found"]["winner"]
+    best = -1
+    for k in range(work["n_candidates"]):
+        if rows[k]["blocker"] == ROUTE_STALE_WINNER and (
+            best < 0 or rows[k]["rank"] < rows[best]["rank"]
+        ):
+            best = k
+    for k in range(work["n_candidates"]):
+        if rows[k]["blocker"] == ROUTE_STALE_WINNER:
+            if k != best or (winner >= 0 and not rows[k]["score"] > rows[winner]["score"]):
+                rows[k]["blocker"] = ROUTE_STALE
+
+
+@kernel
 def _set_inputs(features, symbol):
     """Copy the symbol's features into the array that theses are given, with our inventory."""
     source = symbol["features"]
@@ -349,6 +368,8 @@ def select_routes(core, i, now, reference_qty):
     work["n_candidates"] = n
 
     name_winner(work)
+    if params["readiness_stale_winner"] == 1:
+        name_stale_winner(work)
     found = work["found"]
     return Selection(
         found["winner"],

@@ -19,6 +19,7 @@ from typing import Final
 
 import numpy as np
 
+from engine.core.columns import FEATURE_INDEX
 from engine.core.exits import horizon_vol_bps, stop_price, target_price
 from engine.core.records import OUTCOME_HORIZONS_S, OUTCOME_ROW, T_CANDIDATES, T_OUTCOMES
 from engine.core.routes import ENTRY_TAKE, route_side
@@ -38,6 +39,7 @@ from engine.jit import kernel
 from engine.numerics import NAN, canonical, floor_int, integer
 from engine.stage import stage
 
+_LEAN: Final = FEATURE_INDEX["microprice_bps"]
 N_PENDING: Final = 16_384  # a power of two: what can be under observation at once
 CLOSED_PER_STEP: Final = 2_048  # rows that one step may close beside those that had to make room
 STREAM_SHADOW: Final = 102  # stream of the counter-based generator: which candidates are followed
@@ -317,7 +319,8 @@ def set_trade(pending, candidate, symbol, params):
     price = candidate["price"]
     fees_bps = candidate["entry_fee_bps"] + candidate["exit_fee_bps"]
     stop = stop_price(params, float(price), vol_bps, candidate["invalidation_bps"])
-    target = target_price(params, float(price), fees_bps, vol_bps)
+    lean_bps = float(row["side"]) * symbol["features"][_LEAN]
+    target = target_price(params, float(price), fees_bps, vol_bps, lean_bps)
     if row["side"] < 0:  # the same distances, to the other side
         stop = 2 * price - stop
         target = max(2 * price - target, 1) if target > 0 else 0

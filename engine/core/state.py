@@ -45,11 +45,13 @@ from engine.core.records import (
     DECISION_ROW,
     EQUITY_ROW,
     EVALUATION_ROW,
+    EXIT_ROW,
     FILL_ROW,
     FLOW_ROW,
     FORECAST_ROW,
     HEALTH_ROW,
     IGNITION_ROW,
+    INVENTORY_ROW,
     MODE_ROW,
     N_REASONS,
     ORDER_ROW,
@@ -304,6 +306,8 @@ RING_ROWS: Final = {
     "universe": 1024,
     "adaptive": 8192,
     "routes": 4096,
+    "exits": 1024,
+    "inventory": 1024,
 }
 ROW_TYPES: Final = {
     "evaluations": EVALUATION_ROW,
@@ -327,6 +331,8 @@ ROW_TYPES: Final = {
     "universe": UNIVERSE_TABLE_ROW,
     "adaptive": ADAPTIVE_ROW,
     "routes": ROUTE_ROW,
+    "exits": EXIT_ROW,
+    "inventory": INVENTORY_ROW,
 }
 RINGS: Final = np.dtype([(name, ROW_TYPES[name], (RING_ROWS[name],)) for name in TABLE_NAMES])
 COMMANDS_MAX: Final = 256

@@ -344,6 +344,11 @@ def on_other(core, event):
         take_balance(core, event)
     elif kind == HEARTBEAT:
         glob["heartbeat_ts"] = event["ts"]
+        if core.params[0]["readiness_heartbeat"] == 1:
+            # The feed lives and had nothing to say: a verified book is what it was.
+            for k in range(len(core.symbols)):
+                if core.symbols[k]["verified"] == 1:
+                    core.symbols[k]["book_ts"] = event["ts"]
     elif kind <= 0 or kind > HEALTH:
         glob["fault"] = FAULT_UNKNOWN_EVENT
     # What is left (ticker, candles, our own commands in a log) is recorded for people and for
@@ -412,7 +417,7 @@ def run_core(core, events, first, last, limit):
             if take_market(glob, params, symbols[i], event, kind, ts):
                 attend(core, i)
         else:
-            core_step(core, event)
+            step_one(core, event)
         c += 1
         if glob["n_commands"] > 0:
             break

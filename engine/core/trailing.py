@@ -23,8 +23,12 @@ from engine.core.exits import (
     EXIT_STOP,
     EXIT_TARGET,
     EXIT_TRAIL,
+    EXIT_URGENCY,
+    STYLE_TRAIL,
     horizon_vol_bps,
+    present_trail_factor,
     trail_width_bps,
+    urgent_trail,
 )
 from engine.core.records import OK
 from engine.core.routestate import HOLD, TIGHTEN
@@ -34,23 +38,71 @@ from engine.jit import kernel
 from engine.numerics import floor_int, ratio
 
 _ATR = FEATURE_INDEX["atr_bps"]
+_HOUR_NS = 3.6e12
 
 
 @kernel
-def trail_distance_bps(desk, i):
-    """How far the stop of symbol `i` trails the best price now."""
+def trail_distance_bps(desk, i, factor):
+    """How far a stop of symbol `i` would trail now. factor : float64, of k"""
     symbol = desk.symbols[i]
     position = symbol["position"]
     _, taker = present_fees(desk)
     fees_bps = ratio(position["fees"], position["bought"]) * 10_000.0 + float(taker) / 100.0
     vol_bps = horizon_vol_bps(symbol, position["horizon_ns"])
-    return trail_width_bps(desk.params, symbol["features"][_ATR], vol_bps, fees_bps)
+    return trail_width_bps(desk.params, symbol["features"][_ATR], vol_bps, fees_bps, factor)
 
 
 @kernel
 def step_ticks(params, price):
     """The smallest move of a stop that is worth an amend, in ticks."""
     return max(floor_int(float(price) * params["exits_trail_step_bps"] / 10_000.0), 1)
+
+
+@kernel
+def may_move(desk, i):
+    """Is there an amend left for a trailing step? At most `exits.trail_amends_hour` of the symbol at
+    once, and the same number comes back within an hour; 0: any number. The step to the target is free.
+    """
+    n = desk.params["exits_trail_amends_hour"]
+    if n == 0:
+        return True
+    position = desk.symbols[i]["position"]
+    passed = float(desk.glob["now"] - position["trail_used_ts"])
+    return max(position["trail_used"] - passed * float(n) / _HOUR_NS, 0.0) + 1.0 <= float(n)
+
+
+@kernel
+def count_move(desk, i):
+    """One trailing step left."""
+    n = desk.params["exits_trail_amends_hour"]
+    position = desk.symbols[i]["position"]
+    now = desk.glob["now"]
+    position["trail_ts"] = now
+    if n > 0:
+        passed = float(now - position["trail_used_ts"])
+        left = max(position["trail_used"] - passed * float(n) / _HOUR_NS, 0.0)
+        position["trail_used"] = left + 1.0
+        position["trail_used_ts"] = now
+
+
+@kernel
+def trail_begins(params, position, peak):
+    """Is the gain there from which the stop trails, or does the style ask for it whatever the gain?"""
+    gain_bps = (float(peak) / position["entry_price"] - 1.0) * 10_000.0
+    return gain_bps >= params["exits_trail_start_bps"] or position["style"] == STYLE_TRAIL
+
+
+@kernel
+def urgent_level(desk, i):
+    """Where urgency wants the stop, int64 ticks, 0: nowhere. So far below the bid as it is now, not below
+    the peak: a market that is under stress pulls the stop up, and does not by itself sell."""
+    params = desk.params
+    symbol = desk.symbols[i]
+    more = urgent_trail(params, symbol["position"]["urgency"])
+    if more == 0.0:
+        return 0
+    width = trail_distance_bps(desk, i, more * present_trail_factor(params, symbol))
+    return floor_int(float(symbol["bid"]) * (1.0 - width / 10_000.0))
 
 
 @kernel
@@ -127,12 +179,20 @@ def tighten_trail(desk, i):
     if position["target_hit"] != 0:
         wanted = step_ticks(params, peak)
         reason = EXIT_TARGET
-    elif position["trail_armed"] == 0:
-        gain_bps = (float(peak) / position["entry_price"] - 1.0) * 10_000.0
-        if gain_bps >= params["exits_trail_start_bps"]:
-            position["trail_armed"] = 1
-            wanted = gap_ticks(peak, trail_distance_bps(desk, i))
-            reason = EXIT_TRAIL
+    elif position["trail_armed"] == 0 and trail_begins(params, position, peak):
+        position["trail_armed"] = 1
+        factor = present_trail_factor(params, symbol)
+        wanted = gap_ticks(peak, trail_distance_bps(desk, i, factor))
+        reason = EXIT_TRAIL
+    elif position["trail_armed"] != 0 and params["exits_ignition"] == 1:
+        # Its distance was taken when it began; an ignition that cooled since makes it smaller.
+        factor = present_trail_factor(params, symbol)
+        wanted = min(gap, gap_ticks(peak, trail_distance_bps(desk, i, factor)))
+        reason = EXIT_TRAIL
+    level = urgent_level(desk, i)
+    if level > 0 and peak - level < wanted:
+        wanted = peak - level
+        reason = EXIT_URGENCY
     if params["exits_advice"] == 1 and position["advice"] != HOLD:
         # TIGHTEN trails as closely as a trail may; TAKE and LEAVE as closely as a target does.
         close = step_ticks(params, peak)
@@ -168,6 +228,7 @@ def adjust_trail(desk, i, slot, qty):
         return
     # The step to the target does not wait its turn; all later ones do.
     first = position["stop_reason"] == EXIT_TARGET and order["reason"] != EXIT_TARGET
-    if first or now - position["trail_ts"] >= params["exits_trail_interval_ns"]:
+    waited = now - position["trail_ts"] >= params["exits_trail_interval_ns"]
+    if first or (waited and may_move(desk, i)):
         if emit(desk, AMEND, slot, peak - level, level, qty, position["stop_reason"]) == OK:
-            position["trail_ts"] = now
+            count_move(desk, i)

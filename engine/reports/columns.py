@@ -24,9 +24,10 @@ from engine.commands import (
     TYPE_NAMES,
 )
 from engine.core.adaptive import MARKET_NAMES
-from engine.core.exits import EXIT_NAMES
+from engine.core.exits import EXIT_NAMES, PATH_NAMES, STYLE_NAMES, URGENCY_NAMES
 from engine.core.fillprob import FILL_NAMES
 from engine.core.ignition import IGNITION_NAMES
+from engine.core.inventory import EVIDENCE_NAMES, QUALITY_NAMES
 from engine.core.orderstates import ORDER_STATE_NAMES
 from engine.core.positions import POSITION_NAMES
 from engine.core.protection import COVER_NAMES
@@ -119,6 +120,11 @@ _NAMES: Final[dict[str, Mapping[int, str]]] = {
     "market": MARKET_NAMES,
     "viability": VIABILITY_NAMES,
     "advice": ADVICE_NAMES,
+    "urgency": URGENCY_NAMES,
+    "path": PATH_NAMES,
+    "style": STYLE_NAMES,
+    "quality": QUALITY_NAMES,
+    "evidence": EVIDENCE_NAMES,
     "status": OUTCOME_STATUS_NAMES,
 }
 _STATE_NAMES: Final = {

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 MS: Final = 1_000_000
 # Rows of the story that follows an entry; a longer one is in the tables.
 STORY_ROWS: Final = 200
+_ORDER: Final = {"exit": 0, "order": 1, "fill": 2}  # of rows of one moment
 
 
 def parse_moment(at: str | int) -> int:
@@ -177,9 +178,19 @@ def _story(run: Run, sym: int, decision: dict[str, Any]) -> dict[str, Any]:
     sold = run.scan("fills").filter(within & (pl.col("side") < 0)).head(STORY_ROWS)
     later = [{"what": "order", **row} for row in sells.collect().to_dicts()]
     later += [{"what": "fill", **row} for row in sold.collect().to_dicts()]
-    story["later"] = sorted(later, key=lambda row: (row["ts"], row["what"] == "fill"))
+    later += [{"what": "exit", **row} for row in _readings(run, within)]
+    story["later"] = sorted(later, key=lambda row: (row["ts"], _ORDER[row["what"]]))
     story["realized"] = closed[0] if closed else None
     return story
+
+
+def _readings(run: Run, within: pl.Expr) -> list[dict[str, Any]]:
+    """What urgency and the tape since entry said of the position; nothing where nobody read them."""
+    try:
+        rows = run.scan("exits")
+    except DataError:
+        return []  # a run of before that table
+    return rows.filter(within).sort("ts").head(STORY_ROWS).collect().to_dicts()
 
 
 # --- text ----------------------------------------------------------------------------------------
@@ -438,8 +449,8 @@ def _followed(facts: dict[str, Any]) -> list[str]:
         return lines
     lines.append("  until the position was flat:")
     for row in story["later"]:
-        text = _fill(row, facts) if row["what"] == "fill" else _change(row)
-        lines.append(f"  {text}")
+        tell = {"fill": lambda row: _fill(row, facts), "exit": _reading}.get(row["what"], _change)
+        lines.append(f"  {tell(row)}")
     closed = story["realized"]
     if closed is None:
         lines.append("  still open when the run ended")
@@ -451,6 +462,16 @@ def _followed(facts: dict[str, Any]) -> list[str]:
             f"fees {number(closed['fees_quote'], 4)}"
         )
     return lines
+
+
+def _reading(row: dict[str, Any]) -> str:
+    return (
+        f"{utc_text(row['ts'])}  exits {row['urgency_name']}, tape {row['path_name']}, style "
+        f"{row['style_name']}: gain {number(row['gain_bps'])} bps, best {number(row['best_bps'])}, "
+        f"{number(row['still_s'], 1)} s ago, spread {number(row['stress'])} of its mean, flow "
+        f"{number(row['flow'])}, bids {number(row['cover'])} of the position, trail x "
+        f"{number(row['trail_factor'])}"
+    )
 
 
 def _change(row: dict[str, Any]) -> str:

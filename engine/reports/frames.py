@@ -219,6 +219,16 @@ class Run:
         return self.table("routes")
 
     @property
+    def exits(self) -> pl.DataFrame:
+        """How forceful exits were and what the tape did since entry; see `table`."""
+        return self.table("exits")
+
+    @property
+    def inventory(self) -> pl.DataFrame:
+        """What of a base was ours, held, free, and how sure that was; see `table`."""
+        return self.table("inventory")
+
+    @property
     def universe(self) -> pl.DataFrame:
         """Symbols that entered or left the traded universe."""
         return self.table("universe")

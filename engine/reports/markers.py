@@ -38,6 +38,7 @@ from engine.core.records import (
     GENERATION_MISMATCH,
     REASONS,
     ROUTE_STALE,
+    ROUTE_STALE_WINNER,
 )
 from engine.core.recoveries import RECOVERY_NAMES
 from engine.events import (
@@ -67,6 +68,7 @@ from engine.instruments import (
 from engine.reports.columns import CANCEL_NAMES, CAUSE_NAMES, REJECT_NAMES, SIDE_NAMES, codes
 from engine.units import from_money
 
+_STALE: Final = (ROUTE_STALE, ROUTE_STALE_WINNER)
 DEBUG: Final = "debug"
 INFO: Final = "info"
 WARNING: Final = "warning"
@@ -308,7 +310,7 @@ class Markers:
     def _decisions(self, rows: np.ndarray) -> list[Marker]:
         found = []
         blockers = rows["blocker"]
-        rare = (blockers == ROUTE_STALE) | (blockers == GENERATION_MISMATCH)
+        rare = np.isin(blockers, (*_STALE, GENERATION_MISMATCH))
         rare |= blockers == EPOCH_NOT_VALID
         rare |= np.isin(rows["sym"], list(self._stale))
         for row in rows[rare]:
@@ -325,14 +327,14 @@ class Markers:
 
     def _freshness(self, sym: int, blocker: int, facts: dict[str, Any]) -> list[Marker]:
         """Told when it changes, not with each evaluation."""
-        if blocker == ROUTE_STALE and sym not in self._stale:
+        if blocker in _STALE and sym not in self._stale:
             self._stale.add(sym)
             found = [self._make("ROUTE_FRESHNESS_STALE", INFO, "data", facts)]
-            if facts["route"]:
+            if facts["route"] or blocker == ROUTE_STALE_WINNER:
                 name = "ROUTE_EXECUTION_BLOCKED_STALE_DATA"
                 found.append(self._make(name, INFO, "safety", facts))
             return found
-        if blocker != ROUTE_STALE and sym in self._stale:
+        if blocker not in _STALE and sym in self._stale:
             self._stale.discard(sym)
             return [self._make("ROUTE_FRESHNESS_OK", INFO, "data", facts)]
         return []

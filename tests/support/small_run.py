@@ -327,6 +327,11 @@ def tables() -> dict[str, np.ndarray]:
             ],
         ),
         "routes": _rows("routes", [{"ts": START, "sym": BTC, "route": JOIN, "viability": 1}]),
+        "exits": _rows("exits", [{"ts": START + 6 * S, "sym": BTC, "route": JOIN, "urgency": 2,
+                                  "path": 3, "style": 3, "gain_bps": -4.0, "best_bps": 12.0,
+                                  "still_ns": 3 * S, "loss_share": 0.5, "stress": 3.5,
+                                  "flow": -0.4, "cover": 20.0, "trail_factor": 0.5}]),
+        "inventory": _rows("inventory", [{"ts": START, "sym": BTC, "own": 5, "held": 5}]),
         "universe": _rows(
             "universe",
             [{"ts": START, "version": 1, "sym": DOGE, "member": 0, "member_reason": 5, "rank": 2}],

@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from engine.commands import ADD, CANCEL, ROLE_ENTRY, STOP_LOSS, TRAILING_STOP
+from engine.commands import ADD, CANCEL, LIMIT, ROLE_ENTRY, STOP_LOSS, TRAILING_STOP
 from engine.core.orders import is_working
 from engine.core.orderstates import ORDER_STATE_NAMES, ORDER_STATE_SUSPECT, is_coverage, is_terminal
 from engine.core.positions import is_dust
 from engine.core.protection import COVER_NONE, COVER_PROTECTED
+from engine.core.regime import REGIME_RANGE
 from engine.events import (
     AMEND_REJECT,
     CANCEL_REJECT,
@@ -66,16 +67,21 @@ class World:
 
     live : the core is told of a session, so that the private line may break and be read again
     native : stops follow at the venue
+    swap : any price is the target, and it is taken by a limit in place of the stop
     """
 
-    def __init__(self, live: bool = False, native: bool = False) -> None:
+    def __init__(self, live: bool = False, native: bool = False, swap: bool = False) -> None:
+        self.swap = swap
         self.lost = False
         self.desk = OrderDesk(
             cash=CASH,
             orders_life_min_ns=0,
             exits_unprotected_max_ns=2 * S,
             exits_trail_native=int(native),
+            exits_target_style=2 if swap else 0,
+            exits_swap_tries=100,
         )
+        self.desk.core.symbols[0]["regime"] = REGIME_RANGE
         self.desk.position()["n_trips"] = 1
         self.venue = WildVenue(CASH)
         self.told: list[tuple[int, int, int, int, int, int]] = []
@@ -150,6 +156,8 @@ class World:
         self, what: str, pick: Callable[[Sequence[Any]], Any], whole: Callable[[int, int], int]
     ) -> None:
         desk, venue = self.desk, self.venue
+        if self.swap and desk.position()["coverage"] == COVER_PROTECTED:
+            desk.position()["target"] = 1
         if what == "enter":
             desk.enter(qty=pick([QTY, 12_000, 5_000]))
         elif what == "command" and venue.commands:
@@ -167,7 +175,12 @@ class World:
                 venue.fill(buys[-1], pick([1_000, 4_999, 5_000, QTY]), BID)
         elif what == "trigger":
             stops = [order for order in venue.orders.values() if order.type in STOPS]
-            if stops and whole(0, 2) == 0:
+            limits = [order for order in venue.sells() if order.type == LIMIT]
+            if limits and whole(0, 1) == 0:
+                venue.expire(limits[0].id)
+            elif limits:
+                venue.fill(limits[0].id, pick([1_000, 5_000, QTY]), BID)
+            elif stops and whole(0, 2) == 0:
                 venue.trail(stops[0].id, whole(1, 500))
             elif stops:
                 venue.trigger(stops[0].id, whole(0, 4), stops[0].price or BID - 1200)
@@ -210,6 +223,19 @@ class World:
         if self.lost:
             venue.answers.clear()
         self.carry()
+
+    def hold(self) -> None:
+        """The ordinary path up to a position under its stop."""
+        _, decision = self.desk.enter()
+        self.carry()
+        self.venue.take_command(None, 0, BID)
+        self.venue.fill(int(decision["command"]), QTY, BID)
+        for _ in range(3):
+            while self.venue.answers:
+                self.answer()
+                self.carry()
+            if self.venue.commands:
+                self.venue.take_command(None, 0, BID)
 
     def check(self) -> None:
         desk, venue, position = self.desk, self.venue, self.desk.position()
@@ -272,7 +298,7 @@ def history_hash(seed: int) -> str:
     digest = hashlib.sha256()
     for k in range(20):
         dice = random.Random(1000 * seed + k)
-        world = World(native=k % 2 == 1)
+        world = World(native=k % 2 == 1, swap=k % 3 == 2)
         for _ in range(60):
             world.step(dice.choice(STEPS), dice.choice, dice.randint)
         world.check()

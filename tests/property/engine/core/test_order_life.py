@@ -13,6 +13,8 @@ from engine.events import EPOCH_VALID, MODE_NORMAL
 from tests.support.order_desk import BID, QTY, S
 from tests.support.wild_world import LIVE_STEPS, STEPS, World
 
+SWAP_STEPS = ("command", "answers", "trigger", "command", "answers")
+
 
 def dice(data: st.DataObject) -> tuple[Callable[[Sequence[Any]], Any], Callable[[int, int], int]]:
     return (
@@ -24,9 +26,21 @@ def dice(data: st.DataObject) -> tuple[Callable[[Sequence[Any]], Any], Callable[
 @settings(max_examples=150)
 @given(data=st.data())
 def test_whatever_the_venue_does(data: st.DataObject) -> None:
-    world = World(native=data.draw(st.booleans()))
+    world = World(native=data.draw(st.booleans()), swap=data.draw(st.booleans()))
     for _ in range(data.draw(st.integers(5, 60))):
         world.step(data.draw(st.sampled_from(STEPS)), *dice(data))
+        world.check()
+    world.check_records()
+
+
+@settings(max_examples=150)
+@given(data=st.data())
+def test_whatever_the_venue_does_to_a_position_that_swaps_its_stop(data: st.DataObject) -> None:
+    world = World(native=data.draw(st.booleans()), swap=True)
+    world.hold()
+    assert 1 == len(world.venue.sells())
+    for _ in range(data.draw(st.integers(5, 40))):
+        world.step(data.draw(st.sampled_from((*STEPS, *SWAP_STEPS))), *dice(data))
         world.check()
     world.check_records()
 
@@ -35,7 +49,7 @@ def test_whatever_the_venue_does(data: st.DataObject) -> None:
 @given(data=st.data())
 def test_a_calm_venue_gets_everything_flat_in_the_end(data: st.DataObject) -> None:
     """After any history: normal mode, valid data, a venue that accepts. Nothing stays stuck."""
-    world = World(native=data.draw(st.booleans()))
+    world = World(native=data.draw(st.booleans()), swap=data.draw(st.booleans()))
     for _ in range(data.draw(st.integers(5, 40))):
         world.step(data.draw(st.sampled_from(STEPS)), *dice(data))
     desk, venue = world.desk, world.venue
@@ -69,7 +83,7 @@ def test_a_calm_venue_gets_everything_flat_in_the_end(data: st.DataObject) -> No
 @given(data=st.data())
 def test_whatever_happens_to_the_private_line(data: st.DataObject) -> None:
     """Answers lost at any point, commands that arrive or not: once read, books and venue agree."""
-    world = World(live=True, native=data.draw(st.booleans()))
+    world = World(live=True, native=data.draw(st.booleans()), swap=data.draw(st.booleans()))
     for _ in range(data.draw(st.integers(5, 60))):
         world.step(data.draw(st.sampled_from(LIVE_STEPS)), *dice(data))
         world.check()

@@ -7,10 +7,12 @@ from engine.core.capital import (
     close_books,
     order_qty,
     present_fees,
+    reduced_factor,
     reference_qty,
     update_capital,
 )
 from engine.core.desk import desk_of
+from engine.core.params import default_params
 from engine.core.records import (
     CAPITAL_EXHAUSTED,
     COSTS_EXCEED_MOVE,
@@ -226,3 +228,27 @@ def test_the_day_rolls_at_midnight_utc() -> None:
     desk.wait(1)
     update_capital(desk.core)
     assert (START // DAY + 1, desk.glob["equity"]) == (desk.glob["day"], desk.glob["day_equity"])
+
+
+@pytest.mark.parametrize(
+    ("hours", "step_h", "factor"),
+    [
+        (0, 0, 0.5),
+        (9, 0, 0.5),
+        (0.9, 1, 0.5),
+        (1, 1, 0.25),
+        (2.5, 1, 0.125),
+        (3, 1, 0.1),
+        (500, 1, 0.1),
+    ],
+)
+def test_in_reduced_sizes_step_down_on_a_schedule(hours: float, step_h: int, factor: float) -> None:
+    params = default_params()[0]
+    params["capital_reduced_every_ns"] = step_h * 3_600_000_000_000
+    assert factor == reduced_factor(params, int(hours * 3_600_000_000_000))
+
+
+def test_the_floor_never_lifts_what_the_mode_itself_allows() -> None:
+    params = default_params()[0]
+    params["capital_reduced_factor"], params["capital_reduced_every_ns"] = 0.05, 1
+    assert 0.05 == reduced_factor(params, 100)

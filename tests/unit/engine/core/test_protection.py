@@ -591,7 +591,7 @@ def test_where_the_stop_goes(vol_bps: float, invalidation_bps: float, price: int
 )
 def test_where_the_target_is(fees_bps: float, vol_bps: float, price: int) -> None:
     params = OrderDesk().core.params[0]
-    assert price == target_price(params, 100_000.0, fees_bps, vol_bps)
+    assert price == target_price(params, 100_000.0, fees_bps, vol_bps, float("nan"))
 
 
 def test_the_target_pays_for_both_fees() -> None:
@@ -604,7 +604,7 @@ def test_the_target_pays_for_both_fees() -> None:
 @pytest.mark.parametrize(("n_tries", "price"), [(0, 99_900), (1, 99_800), (2, 99_600)])
 def test_how_far_an_exit_reaches(n_tries: int, price: int) -> None:
     params = OrderDesk(exits_slippage_bps=10.0).core.params[0]
-    assert price == exit_limit(params, 100_000, n_tries)
+    assert price == exit_limit(params, 100_000, n_tries, 0)
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from engine.core.records import (
     QUEUE_TOO_LONG,
     REGIME_BLOCKED,
     ROUTE_STALE,
+    ROUTE_STALE_WINNER,
     SIZE_BELOW_MIN,
     SPREAD_TOO_WIDE,
     SURFACE_NOT_TRADABLE,
@@ -47,8 +48,9 @@ from engine.core.routes import (
     FAMILY_SCALPING,
 )
 from engine.core.state import Core
-from engine.events import EPOCH_DEGRADED, EPOCH_VALID
+from engine.events import EPOCH_DEGRADED, EPOCH_VALID, HEARTBEAT
 from engine.instruments import STATUS_CANCEL_ONLY, STATUS_LIMIT_ONLY, STATUS_POST_ONLY
+from tests.support.order_desk import OrderDesk
 from tests.support.scene import NOW, make_scene, set_book
 
 S = 1_000_000_000
@@ -280,3 +282,27 @@ def test_a_scalp_needs_an_exit_that_rests() -> None:
     assert OK == ask_route(make_scene(costs_exit_maker_share=1.0, **regimes), row)
     taking_half = make_scene(costs_exit_maker_share=0.5, **regimes)
     assert EXIT_INFEASIBLE == ask_route(taking_half, row)
+
+
+def test_a_route_that_only_its_age_stops_is_told_from_one_that_more_would_stop() -> None:
+    core = make_scene(readiness_stale_winner=1)
+    core.symbols[0]["book_ts"] = NOW - 45 * S - 1
+    assert ROUTE_STALE_WINNER == ask_route(core, good_row())
+    assert ROUTE_STALE == ask_route(core, good_row(), side=-1)
+    core.symbols[0]["bid_qty"] = 1
+    assert ROUTE_STALE == ask_route(core, good_row())
+    core.params[0]["readiness_stale_winner"] = 0  # off by default
+    core.symbols[0]["bid_qty"] = 10_000
+    assert ROUTE_STALE == ask_route(core, good_row())
+
+
+def test_a_heartbeat_keeps_a_verified_book_young_where_the_profile_says_so() -> None:
+    for told, verified, age in ((1, 1, 0), (0, 1, 60 * S), (1, 0, 60 * S)):
+        desk = OrderDesk(readiness_heartbeat=told)
+        symbol = desk.core.symbols[0]
+        symbol["verified"] = verified
+        symbol["book_ts"] = symbol["trade_ts"] = desk.glob["now"]
+        desk.wait(60 * S - S // 1000)
+        desk.tell(HEARTBEAT, 0)
+        assert age == desk.glob["now"] - symbol["book_ts"]
+        assert 60 * S == desk.glob["now"] - symbol["trade_ts"]  # the tape does not live on it

@@ -15,6 +15,8 @@ from engine.core.records import (
     LOST_TO_BETTER,
     NOT_ENOUGH_HISTORY,
     OK,
+    ROUTE_STALE,
+    ROUTE_STALE_WINNER,
     SIZE_BELOW_MIN,
     SURFACE_NOT_TRADABLE,
     T_BLOCKERS,
@@ -370,3 +372,23 @@ def test_families_that_may_take_may_also_rest_first_where_the_profile_says_so() 
     assert {"join", "improve", "take", "then_take"} == modes[FAMILY_MOMENTUM]
     assert {"join", "improve"} == modes[FAMILY_MEAN_REVERSION]
     assert len(candidates(core)) == count_routes(core.params[0])
+
+
+def test_the_stale_route_that_would_have_won_is_named_and_only_that_one() -> None:
+    fresh, stale, mixed = (make_scene(FALLEN, readiness_stale_winner=1) for _ in range(3))
+    winner = select_routes(fresh, 0, NOW, QTY).winner
+    route = candidates(fresh)[winner]["route"]
+    stale.symbols[0]["book_ts"] = NOW - 60_000_000_000
+    found = select_routes(stale, 0, NOW, QTY)
+    assert -1 == found.winner
+    named = candidates(stale)[candidates(stale)["blocker"] == ROUTE_STALE_WINNER]
+    assert [route] == named["route"].tolist()
+    assert np.count_nonzero(candidates(stale)["blocker"] == ROUTE_STALE) > 0
+    # Routes that rest may be older: where only those that take are stale, they name none that is worse.
+    mixed.symbols[0]["book_ts"] = NOW - 40_000_000_000
+    found = select_routes(mixed, 0, NOW, QTY)
+    assert found.winner >= 0
+    best = candidates(mixed)[found.winner]["score"]
+    named = candidates(mixed)[candidates(mixed)["blocker"] == ROUTE_STALE_WINNER]
+    assert len(named) <= 1
+    assert (named["score"] > best).all()

@@ -4,7 +4,7 @@ import pytest
 
 from adapters.cli.output import write_json
 from engine.errors import ConfigError, DataError
-from engine.reports.explain import explain_facts, parse_moment
+from engine.reports.explain import explain, explain_facts, parse_moment
 from engine.reports.frames import Run
 from tests.support.small_run import START, S, write_run
 
@@ -67,7 +67,7 @@ def test_what_followed_ends_where_the_position_ended(run):
 
     assert 4 == len(story["changes"])
     assert 2 == len(story["fills"])
-    assert ["order", "order", "fill"] == [row["what"] for row in story["later"]]
+    assert ["order", "exit", "order", "fill"] == [row["what"] for row in story["later"]]
     assert -583_960_000 == story["realized"]["net"]
 
 
@@ -90,3 +90,13 @@ def test_the_facts_are_json(run, capsys):
     printed = json.loads(capsys.readouterr().out)
     assert "kapitaalbot.run.explain" == printed["kind"]
     assert printed["decision"]["net_bps"] is None  # NaN is no JSON
+
+
+def test_what_was_read_of_the_exits_is_told_where_it_happened(run):
+    text = explain(run, START + 2 * S, "BTC/USD")
+    assert (
+        "exits urgent, tape reversal, style leave: gain -4.00 bps, best 12.00, 3.0 s ago, spread 3.50 of "
+        "its mean, flow -0.40, bids 20.00 of the position, trail x 0.50" in text
+    )
+    (run.path / "exits.parquet").unlink()  # a run of before that table
+    assert "exits urgent" not in explain(run, START + 2 * S, "BTC/USD")
