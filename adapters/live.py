@@ -581,6 +581,7 @@ class _Loop:
                 plan.attach, symbols, plan.clock, self.begin, self.take, self._remark
             )
         self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_due = 0
         self._ended = asyncio.Event()
         self._line_ended = asyncio.Event()
         self._account_task: asyncio.Task[None] | None = None
@@ -733,14 +734,19 @@ class _Loop:
         """Wake up when a timer is due, or the simulated venue has something to say."""
         assert self.running is not None
         assert self.running.session is not None
+        due = self.running.session.next_due()
         if self._alarm is not None:
+            if due == self._alarm_due:
+                return
             self._alarm.cancel()
-        wait = self.plan.clock.seconds_until(self.running.session.next_due())
+        self._alarm_due = due
+        wait = self.plan.clock.seconds_until(due)
         self._alarm = asyncio.get_running_loop().call_later(
             min(max(wait, 0.0), SECOND_S), self._ring
         )
 
     def _ring(self) -> None:
+        self._alarm = None
         self.hub.post(lambda ts: self._take(empty(0), ts))
 
     async def _seconds(self) -> None:

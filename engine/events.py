@@ -307,6 +307,27 @@ def arrow_schema() -> pa.Schema:
     )
 
 
+def to_column(values: np.ndarray) -> pa.Array:
+    """Numbers or truth values [n] as an Arrow column; contiguous numbers are not copied.
+
+    Not pyarrow.array: that loads pandas wherever it is installed, half a second of a start.
+    """
+    import pyarrow as pa
+
+    kind = pa.from_numpy_dtype(values.dtype)
+    packed = np.packbits(values, bitorder="little") if values.dtype == np.bool_ else values
+    data = pa.py_buffer(np.ascontiguousarray(packed))
+    return pa.Array.from_buffers(kind, len(values), [None, data])
+
+
+def of_column(column: pa.Array, kind: np.dtype) -> np.ndarray:
+    """A column of numbers without gaps as it lies in Arrow's memory, not copied. Not Array.to_numpy: as above."""
+    data = column.buffers()[1]
+    if len(column) == 0 or data is None:
+        return np.empty(0, kind)
+    return np.frombuffer(data, kind, len(column), column.offset * kind.itemsize)
+
+
 def joined(parts: Sequence[np.ndarray]) -> np.ndarray:
     """EVENT rows of all `parts`, one after the other, in a new array."""
     if not parts:

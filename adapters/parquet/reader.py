@@ -44,6 +44,7 @@ from engine.events import (
     MESSAGE_END,
     SCHEMA_METADATA,
     arrow_schema,
+    of_column,
 )
 from engine.flow.log import LogReader, is_log
 from engine.flow.merge import columns_to_rows, merge, words
@@ -198,7 +199,7 @@ class Capture(_Selection):
         with open_parquet(self.store, file) as parquet:
             wanted = self._row_groups(parquet)
             batches = parquet.iter_batches(BATCH_ROWS, row_groups=wanted, columns=["ts"])
-            stamps = (_values(batch.column(0), "ts") for batch in batches)
+            stamps = (of_column(batch.column(0), EVENT["ts"]) for batch in batches)
             return sum(int(((each >= self.start) & (each < self.end)).sum()) for each in stamps)
 
     def batches(self, rows: int = BATCH_ROWS, ahead: bool = True) -> Iterator[np.ndarray]:
@@ -247,7 +248,7 @@ class Capture(_Selection):
                     if batch is None:
                         break
                     columns = [
-                        _values(each, name)
+                        of_column(each, EVENT[name])
                         for each, name in zip(batch.columns, batch.schema.names, strict=True)
                     ]
                 except _ARROW_ERRORS as error:
@@ -262,17 +263,6 @@ class Capture(_Selection):
                 n_read += n
         if whole and n_read != file.rows:
             raise refused(store, file, f"it gave {n_read} of {file.rows} rows")
-
-
-def _values(column: pa.Array, name: str) -> np.ndarray:
-    """A column of an event as it lies in Arrow's memory, without a copy.
-
-    Not Array.to_numpy: that loads pandas wherever it is installed, a third of a start.
-    """
-    kind = EVENT[name]
-    if len(column) == 0:
-        return np.empty(0, kind)
-    return np.frombuffer(column.buffers()[1], kind, len(column), column.offset * kind.itemsize)
 
 
 class _Lane:

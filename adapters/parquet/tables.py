@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from adapters.parquet.store import Store, StoreFile, checked_name, storage_errors
 from engine.errors import DataError, RefusedError
+from engine.events import to_column
 from engine.flow.files import LOCAL_FILES, Files
 
 _GROUP_BYTES: Final = 16 << 20  # of rows held before they become a row group
@@ -62,10 +63,10 @@ def columns_to_arrow(held: Mapping[str, np.ndarray], schema: pa.Schema) -> pa.Ta
     for field in schema:
         values = held[field.name]
         if values.ndim > 1:
-            flat = pa.array(values.reshape(-1))
+            flat = to_column(values.reshape(-1))
             columns.append(pa.FixedSizeListArray.from_arrays(flat, type=field.type))
         else:
-            columns.append(pa.array(values))
+            columns.append(to_column(values))
     return pa.Table.from_arrays(columns, schema=schema)
 
 

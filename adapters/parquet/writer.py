@@ -64,6 +64,7 @@ from engine.events import (
     VERIFIED,
     arrow_schema,
     empty,
+    to_column,
 )
 from engine.flow.books import FINE, follow_books, make_books
 from engine.flow.files import LOCAL_FILES, Files
@@ -99,7 +100,7 @@ def write_options() -> dict[str, Any]:
 
 def rows_to_table(rows: np.ndarray, schema: pa.Schema) -> pa.Table:
     """EVENT rows as an Arrow table; copies each column once."""
-    columns = [pa.array(np.ascontiguousarray(rows[name])) for name in COLUMNS]
+    columns = [to_column(rows[name]) for name in COLUMNS]
     return pa.Table.from_arrays(columns, schema=schema)
 
 

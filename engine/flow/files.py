@@ -22,7 +22,8 @@ from engine.errors import RefusedError
 
 # Bytes, and how long the file is, without its times: all that reading it again takes.
 _data_sync = getattr(os, "fdatasync", os.fsync)
-_ZEROS: Final = bytes(1 << 20)
+# One piece, and one sync, of the room ahead: an order that wants the disk waits behind it.
+_ZEROS: Final = bytes(256 << 10)
 
 
 class AppendFile:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import select
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,6 +127,7 @@ class LogWriter:
         self._file: AppendFile | None = None
         self._made: dict[str, AppendFile] = {}
         self._failure = ""
+        self._closed = False
         self.n_events = 0  # appended, buffered ones included
         self.seq_last = seq_first - 1
         self.seq_synced = seq_first - 1  # everything up to here survives a power cut
@@ -180,7 +182,7 @@ class LogWriter:
             return seq_next
         rows = events
         if self.assign_seq:
-            rows = events.copy()
+            rows = words(events).copy().view(EVENT)  # numpy copies records field by field
             rows["seq"] = np.arange(seq_next, seq_next + len(rows))
         i, rule = first_broken_rule(
             rows, len(self.instruments), self.ts_last, self.seq_last, _TS_NEVER, 1 << 62
@@ -241,6 +243,9 @@ class LogWriter:
         self.flush()
         mark = self._mark()
         self._behind.when_done(told)
+        # The thread needs Python's lock for some microseconds before it waits for the disk: without
+        # this it gets it when whoever called has nothing more to do.
+        select.select((), (), (), 0)
         return mark
 
     def end_sync(self, mark: Mark) -> None:
@@ -263,10 +268,11 @@ class LogWriter:
 
     def close(self) -> None:
         """Write what is buffered, mark the end, sync. A dead writer only lets go of its files."""
-        if self._file is None:
+        if self._closed:
             return
+        self._closed = True
         try:
-            if not self._failure:
+            if not self._failure and self._file is not None:
                 self.flush()
                 self._end_segment()
                 self.settle()

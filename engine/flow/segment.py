@@ -19,7 +19,8 @@ import numpy as np
 import pyarrow as pa
 
 from engine.errors import DataError
-from engine.events import EVENT, EVENT_SCHEMA_VERSION, arrow_schema
+from engine.events import EVENT, EVENT_SCHEMA_VERSION, arrow_schema, of_column
+from engine.flow.batch import batch_bytes, form_of
 from engine.flow.merge import COLUMNS, columns_to_rows, words
 from engine.instruments import InstrumentTable
 
@@ -152,62 +153,23 @@ class SegmentEncoder:
         schema = header.schema()
         self.header_bytes = schema.serialize().to_pybytes()
         self.chain = header.start()
-        self._sink = _Collector()
-        self._writer = pa.ipc.new_stream(pa.PythonFile(self._sink, mode="w"), schema)
-        self._schema = schema
-        self._header_due = True
 
     def encode(self, rows: np.ndarray) -> bytes:
         """The bytes of one batch, EVENT[1 .. ROWS_MAX]; `chain` moves on to what it names."""
         chain = next_chain(self.chain, rows)
-        columns = [pa.array(np.ascontiguousarray(rows[name])) for name in COLUMNS]
-        metadata = {
-            "version": str(EVENT_SCHEMA_VERSION),
+        texts = {
             "rows": str(len(rows)),
             "seq": str(int(rows["seq"][0])),
             "previous": self.chain,
             "chain": chain,
         }
-        batch = pa.record_batch(columns, schema=self._schema)
-        self._writer.write_batch(batch, custom_metadata=metadata)
+        form = form_of(len(texts["rows"]), len(texts["seq"]))
+        data = batch_bytes(rows, texts) if form is None else form.fill(rows, texts)
         self.chain = chain
-        return self._take()
-
-    def end(self) -> bytes:
-        self._writer.close()
-        return self._take()
-
-    def _take(self) -> bytes:
-        data = self._sink.take()
-        if self._header_due:
-            # Arrow writes the header before the first batch; ours is in the file by then.
-            self._header_due = False
-            data = data[len(self.header_bytes) :]
         return data
 
-
-class _Collector:
-    """A file that keeps what is written until it is taken."""
-
-    closed = False
-
-    def __init__(self) -> None:
-        self._pieces: list[bytes] = []
-
-    def write(self, data: Any) -> int:
-        self._pieces.append(bytes(data))
-        return len(self._pieces[-1])
-
-    def take(self) -> bytes:
-        whole = b"".join(self._pieces)
-        self._pieces.clear()
-        return whole
-
-    def flush(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
+    def end(self) -> bytes:
+        return END_OF_STREAM
 
 
 class SegmentDecoder:
@@ -347,7 +309,9 @@ def decode_batch(batch: pa.RecordBatch, metadata: Any) -> tuple[np.ndarray, str,
     if any(column.null_count for column in batch.columns):
         raise ValueError("it holds empty values")
     rows = np.empty(batch.num_rows, EVENT)
-    columns = [column.to_numpy(zero_copy_only=True) for column in batch.columns]
+    columns = [
+        of_column(column, EVENT[name]) for column, name in zip(batch.columns, COLUMNS, strict=True)
+    ]
     n_ordered = columns_to_rows(rows, *columns, _LEAST, _LEAST)
     if n_ordered < len(rows):
         raise ValueError(f"its record {n_ordered} is out of order")

@@ -45,6 +45,7 @@ from engine.flow.follow import COMMANDS_DUE, CORE_FAULT, ROWS_DUE
 from engine.flow.held import follow_held, hold
 from engine.flow.journal import command_rows
 from engine.flow.log import LogWriter, Mark
+from engine.flow.merge import words
 from engine.flow.recorder import COMMANDS_TABLE, Recorder
 from engine.jit import entry_point
 
@@ -204,7 +205,7 @@ class Session:
 
     def _in_order(self, rows: np.ndarray, now: int) -> np.ndarray:
         """The rows with the timers between them; stamps never fall."""
-        rows = rows.copy()
+        rows = words(rows).copy().view(EVENT)  # numpy copies records field by field
         if len(rows):
             ts = np.maximum.accumulate(np.maximum(rows["ts"], self.ts_last))
             rows["ts"] = ts
@@ -274,9 +275,9 @@ class Session:
             commands = self.core.commands[:n].copy()
             glob["n_commands"] = 0
             self.n_commands += n
-            self.recorder.add(COMMANDS_TABLE, commands)
             self._step(command_rows(commands))
             self._make_durable(commands)
+            self.recorder.add(COMMANDS_TABLE, commands)  # while they wait for the disk
 
     def _make_durable(self, commands: np.ndarray) -> None:
         """Nothing that adds or changes an order leaves before the log that says so is on the disk."""

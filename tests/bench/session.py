@@ -152,6 +152,36 @@ def venue_process(rate: float, stalls: bool) -> Any:
         process.wait()
 
 
+# What the disk alone takes for the bytes of an order's journal: over zeros, as the log writes them.
+BARE_DISK: Final = """
+import os, sys, time
+zeros, piece = bytes(4 << 20), os.urandom(3000)
+fd = os.open(sys.argv[1] + "/bare", os.O_WRONLY | os.O_CREAT)
+told = os.open(sys.argv[1] + "/took", os.O_WRONLY | os.O_CREAT)
+os.write(fd, zeros)
+os.fsync(fd)
+at = 0
+while True:
+    time.sleep(0.2)
+    began = time.perf_counter_ns()
+    os.pwrite(fd, piece, at)
+    os.fdatasync(fd)
+    os.write(told, (time.perf_counter_ns() - began).to_bytes(8, "little"))
+    at = (at + len(piece)) % (len(zeros) - len(piece))
+"""
+
+
+@contextmanager
+def bare_disk(folder: Path) -> Iterator[Callable[[], np.ndarray]]:
+    """Syncs in a process of its own, as long as the block lasts; what they took, ns."""
+    process = subprocess.Popen([sys.executable, "-S", "-c", BARE_DISK, str(folder)])
+    try:
+        yield lambda: np.fromfile(folder / "took", np.int64)
+    finally:
+        process.kill()
+        process.wait()
+
+
 def processor_of(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
@@ -163,25 +193,25 @@ def processor_of(pid: int) -> float:
 class Stamps(Attending):
     """What one session took, ns: plain arrays, which no collection of garbage looks through.
 
-    Pairs stand one after the other: how long, and how much of it waiting for a processor.
+    The loop only notes moments; what lies between them is worked out when it has ended.
     """
 
     def __init__(self) -> None:
-        self.done = array("q")  # frame received to core done: pairs
-        self.logged = array("q")  # ... to log appended
-        self.wire = array("q")  # the venue's stamp to frame received
-        self.written = array("q")  # frame to order bytes written: pairs
-        self.synced = array("q")  # of that, the log's way to the disk
-        self.late = array("q")  # how late the loop was: pairs
+        self._heard = array("q")  # frames: stamp, and waited for a processor until then
+        self._marks = array("q")  # the core was done: when, waited until then, frames it ended
+        self._ends = array("q")  # those frames: stamp, the venue's stamp
+        self._logs = array("q")  # what was done then was in the log: when
+        self._writes = array("q")  # order bytes: when, waited until then, stamp of the frame
+        self.synced = array("q")  # the log's way to the disk
+        self.late = array("q")  # how late the loop was, and how much of it without a processor
         self.n_frames = 0
         self.began = 0
-        self._waited: dict[int, int] = {}  # stamp of a frame: waited for a processor until then
-        # Bytes of an order: the frame that it follows from, and waited until then.
-        self._due: dict[int, tuple[int, int]] = {}
-        self._causes: deque[tuple[int, int]] = deque()  # of orders that wait for the disk
-        self._cause = (0, 0)
+        self._read = (0, 0)  # when the kernel was asked, and what it said
+        self._due: dict[int, int] = {}  # bytes of an order: stamp of the frame that it follows from
+        self._causes: deque[int] = deque()  # of orders that wait for the disk
+        self._cause = 0
         self._within = ""  # which part of the session is at work
-        self._rows = np.zeros(0)
+        self._unlogged = False
 
     @property
     def counts(self) -> bool:
@@ -197,20 +227,19 @@ class Stamps(Attending):
 
         def followed(core: Any, rows: np.ndarray, first: int) -> Any:
             reached, status = follow(core, rows, first)
-            now, waited = time.time_ns(), self.waited()
+            if reached == first or not self.counts:
+                return reached, status
+            now = time.time_ns()
             part = rows[first:reached]
-            ends = part[(part["flags"] & LAST > 0) & FRAME_KINDS[part["kind"]]]
-            for ts in ends["ts"].tolist():
-                before = self._waited.pop(ts, 0)
-                if before and self.counts:
-                    self.done.extend((now - ts, waited - before))
-                    self._cause = (ts, before)
-            if self.counts:
-                told = ends[ends["ts_venue"] > 0]
-                self.wire.extend((told["ts"] - told["ts_venue"]).tolist())
-                self._rows = ends["ts"].copy()
+            ends = np.flatnonzero((part["flags"] & LAST > 0) & FRAME_KINDS[part["kind"]])
+            self._marks.extend((now, self.waited(), len(ends)))
+            self._unlogged = True
+            if len(ends):
+                for i in ends.tolist():
+                    self._ends.extend((int(part["ts"][i]), int(part["ts_venue"][i])))
+                self._cause = self._ends[-2]
                 due = self.n_frames >= (orders.n + 1) * EVERY
-                if due and not self._within and status == FOLLOWED and len(ends):
+                if due and not self._within and status == FOLLOWED:
                     orders.next()
                     self._causes.append(self._cause)
                     return reached, COMMANDS_DUE
@@ -219,8 +248,35 @@ class Stamps(Attending):
         session._follow = followed
 
     def waited(self) -> int:
-        """How long this thread was ready and had no processor, ns."""
-        return int(os.pread(self._queue, 64, 0).split()[1])
+        """How long this thread was ready and had no processor, ns; asked again after 20 us."""
+        now = time.perf_counter_ns()
+        if now - self._read[0] > 20_000:
+            self._read = now, int(os.pread(self._queue, 64, 0).split()[1])
+        return self._read[1]
+
+    def found(self) -> dict[str, np.ndarray]:
+        """Pairs (how long, less waiting for a processor), and the venue's stamp to ours."""
+        heard, marks, ends, writes = (
+            np.array(each, np.int64).reshape(-1, n)
+            for each, n in ((self._heard, 2), (self._marks, 3), (self._ends, 2), (self._writes, 3))
+        )
+        which = np.repeat(np.arange(len(marks)), marks[:, 2])
+        logs = np.array(self._logs, np.int64)
+
+        def since(stamps: np.ndarray, now: np.ndarray, waited: np.ndarray) -> np.ndarray:
+            at = np.searchsorted(heard[:, 0], stamps)
+            at[at == len(heard)] = 0
+            known = heard[at, 0] == stamps
+            took, stood = now - stamps, waited - heard[at, 1]
+            return np.stack((took, took - stood), axis=1)[known]
+
+        stamps, venue = ends.T
+        return {
+            "done": since(stamps, marks[which, 0], marks[which, 1]),
+            "logged": logs[which[which < len(logs)]] - stamps[which < len(logs)],
+            "written": since(writes[:, 2], writes[:, 0], writes[:, 1]),
+            "wire": (stamps - venue)[venue > 0],
+        }
 
     async def _probe(self) -> None:
         """How late the loop is, and how long its thread stood in the kernel's queue meanwhile."""
@@ -230,7 +286,7 @@ class Stamps(Attending):
             await asyncio.sleep(PROBE_S)
             late = clock() - due
             if self.counts:
-                self.late.extend((late, min(late, self.waited() - before)))
+                self.late.extend((late, max(0, late - (self.waited() - before))))
 
     @contextmanager
     def installed(self, private: str) -> Any:
@@ -245,9 +301,9 @@ class Stamps(Attending):
         def append(before: Any) -> Any:
             def appended(log: LogWriter, rows: np.ndarray) -> int:
                 found: int = before(log, rows)
-                if len(self._rows):
-                    self.logged.extend((time.time_ns() - self._rows).tolist())
-                    self._rows = self._rows[:0]
+                if self._unlogged:
+                    self._logs.append(time.time_ns())
+                    self._unlogged = False
                 return found
 
             return appended
@@ -277,7 +333,7 @@ class Stamps(Attending):
             def sent(line: Line, frames: list[bytes]) -> None:
                 if self._within and line.url == private:
                     for each in frames:
-                        cause = self._causes.popleft() if self._causes else (0, 0)
+                        cause = self._causes.popleft() if self._causes else 0
                         if self.counts:
                             self._due[id(each)] = cause
                 before(line, frames)
@@ -286,18 +342,18 @@ class Stamps(Attending):
 
         def write(before: Any) -> Any:
             async def written(line: ClientConnection, frame: Any, text: bool | None = None) -> None:
-                ts, waited = self._due.pop(id(frame), (0, 0))
+                ts = self._due.pop(id(frame), 0)
                 await before(line, frame, text=text)
                 if ts:
-                    self.written.extend((time.time_ns() - ts, self.waited() - waited))
+                    self._writes.extend((time.time_ns(), self.waited(), ts))
 
             return written
 
         def heard(before: Any) -> Any:
             def counted(hub: Any, conn: int, frame: bytes, ts: int) -> None:
-                if self.began:
-                    self.n_frames += self.counts
-                    self._waited[ts] = self.waited()
+                if self.counts:
+                    self.n_frames += 1
+                    self._heard.extend((ts, self.waited()))
                 before(hub, conn, frame, ts)
 
             return counted
@@ -360,7 +416,11 @@ def measure(seconds: float, rate: float, mode: str, stalls: bool = False) -> dic
 def run_once(seconds: float, rate: float, mode: str, stalls: bool) -> dict[str, Any]:
     """As `measure`; nothing where the session never came to its frames."""
     stamps = Stamps()
-    with tempfile.TemporaryDirectory() as folder, venue_process(rate, stalls) as (port, venue_cpu):
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        venue_process(rate, stalls) as (port, venue_cpu),
+        bare_disk(Path(folder)) as disk,
+    ):
         given = {
             **EAGER,
             "run": {"out": f"{folder}/runs", "name": "bench", "cash": 1_000_000},
@@ -392,11 +452,18 @@ def run_once(seconds: float, rate: float, mode: str, stalls: bool) -> dict[str, 
         spent = time.perf_counter() - began
         venue, own = venue_cpu(), own + _own_cpu()
         rows = ran.manifest["rows"]
-    if not stamps.late or not stamps.done:
+        bare, synced = disk(), np.array(stamps.synced, np.int64)
+    found = stamps.found() if stamps._ends else {}
+    if not stamps.late or not len(found.get("done", ())):
         return {}
-    late, done, written = map(_pairs, (stamps.late, stamps.done, stamps.written))
+    late = np.array(stamps.late, np.int64).reshape(-1, 2)
+    done, written, wire = found["done"], found["written"], found["wire"]
     worst = late[np.argmax(late[:, 0])]
-    wire = np.array(stamps.wire, np.int64)
+    ratios = (
+        [float(np.quantile(synced, q) / np.quantile(bare, q)) for q in QUANTILES[:2]]
+        if (len(synced) and len(bare))
+        else []
+    )
     return {
         "mode": mode,
         "seconds": seconds,
@@ -405,17 +472,19 @@ def run_once(seconds: float, rate: float, mode: str, stalls: bool) -> dict[str, 
         "fills": rows.get("fills", 0),
         "venue stamp to frame received": _quantiles(wire - wire.min() if len(wire) else wire),
         "frame received to core done": _quantiles(done[:, 0]),
-        "  less waiting for a processor": _quantiles(done[:, 0] - done[:, 1]),
-        "frame received to log appended": _quantiles(np.array(stamps.logged)),
+        "  less waiting for a processor": _quantiles(done[:, 1]),
+        "frame received to log appended": _quantiles(found["logged"]),
         "frame received to order bytes written": _quantiles(written[:, 0]),
-        "  less waiting for a processor ": _quantiles(written[:, 0] - written[:, 1]),
-        "  of it the log to the disk": _quantiles(np.array(stamps.synced)),
+        "  less waiting for a processor ": _quantiles(written[:, 1]),
+        "  of it the log to the disk": _quantiles(synced),
+        "the bare disk meanwhile, five times a second": _quantiles(bare),
         "loop late": _quantiles(late[:, 0]),
-        "  less waiting for a processor  ": _quantiles(late[:, 0] - late[:, 1]),
+        "  less waiting for a processor  ": _quantiles(late[:, 1]),
+        "to_the_disk_by_bare_disk_p50_p99": " ".join(f"{each:.2f}" for each in ratios),
         "stall_ms": round(worst[0] / 1e6, 1),
-        "stall_waiting_ms": round(worst[1] / 1e6, 1),
+        "stall_waiting_ms": round((worst[0] - worst[1]) / 1e6, 1),
         "stalls_over_20ms": int((late[:, 0] > 20_000_000).sum()),
-        "own_stalls_over_20ms": int((late[:, 0] - late[:, 1] > 20_000_000).sum()),
+        "own_stalls_over_20ms": int((late[:, 1] > 20_000_000).sum()),
         "session_cores": round(own / spent, 2),
         "venue_cores": round(venue / spent, 2),
         "load_before": round(load, 1),
@@ -428,10 +497,6 @@ def run_once(seconds: float, rate: float, mode: str, stalls: bool) -> dict[str, 
 def _own_cpu() -> float:
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return usage.ru_utime + usage.ru_stime
-
-
-def _pairs(found: array[int]) -> np.ndarray:
-    return np.array(found, np.int64).reshape(-1, 2)
 
 
 def _quantiles(ns: np.ndarray) -> list[float]:

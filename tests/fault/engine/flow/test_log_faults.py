@@ -7,6 +7,7 @@ lost, or a record that was reported as synced is lost by a power cut.
 from __future__ import annotations
 
 import errno
+import os
 import random
 import resource
 import shutil
@@ -19,6 +20,7 @@ import pytest
 
 from engine.errors import DataError, RefusedError, StorageError
 from engine.events import EVENT
+from engine.flow.files import AppendFile, Files
 from engine.flow.log import LogReader, LogWriter, check_log, recover_log
 from tests.fault.disk import FaultyFiles
 from tests.unit.engine.flow.test_log import TABLE, trades
@@ -469,6 +471,36 @@ def test_a_power_cut_keeps_what_was_reported_as_synced(
     kept = read_all(tmp_path)
     assert kept.tobytes() == events[: len(kept)].tobytes()
     assert len(kept) > synced
+
+
+def write_and_sync(log: LogWriter) -> None:
+    log.append(trades(3))
+    log.sync()
+
+
+@pytest.mark.parametrize("behind", [False, True])
+def test_a_writer_that_cannot_begin_its_next_segment_lets_go_of_the_log(
+    tmp_path: Path, behind: bool
+) -> None:
+    class OneFile(Files):
+        n = 0
+
+        def create(self, path: Path) -> AppendFile:
+            self.n += 1
+            if self.n > 1:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return super().create(path)
+
+    log = LogWriter(
+        tmp_path, TABLE, log_id="a", flush_rows=3, segment_bytes=1, files=OneFile(), behind=behind
+    )
+    with pytest.raises(StorageError, match="No space left"):
+        write_and_sync(log)
+    log.close()
+
+    assert read_all(tmp_path).tobytes() == trades(3).tobytes()
+    LogWriter(tmp_path, TABLE, log_id="a", resume=True).close()  # takes the log's lock
+    assert "log to disk" not in {each.name for each in threading.enumerate()}
 
 
 @pytest.mark.parametrize("fail_at", range(8))
