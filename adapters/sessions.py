@@ -339,7 +339,8 @@ def last_state(folder: Path, *, from_start: bool = False, recorder: Recorder | N
     if report.damage is not None:
         done = recover_log(folder / LOG, only_torn=True)
         recovered, report = done.text(), done.report
-    torn = not report.closed
+    # Whoever was interrupted may have ended its log right after a row that made it decide.
+    torn = not report.closed or not (folder / STATE / FINAL).is_file()
     after = -1 if from_start else _take_snapshot(folder, built, report.seq_last)
     counted = _Answers(built.paper)
     recorder = recorder or Recorder()

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from adapters.attending import Attending
-from adapters.live import Running
+from adapters.running import Running
 from adapters.sessions import LOG, last_state, verify
 from adapters.start import plan_session
 from engine.events import ORDER_ACK, ORDER_COMMAND, ORDER_REJECT, REJECT_NOT_SENT, REJECT_SHADOW
@@ -40,8 +40,8 @@ def died(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return request.param, folder, instruments.symbols
 
 
-def cut(folder: Path, keep: int) -> None:
-    """The log as a crash left it: `keep` events and no end."""
+def cut(folder: Path, keep: int, ended: bool) -> None:
+    """The log as a crash left it: `keep` events and no end; `ended`: as one who was interrupted did."""
     reader = LogReader(folder / LOG, tail="stop")
     rows = np.concatenate(list(reader))
     log_id, table = reader.header.log_id, reader.instruments
@@ -49,6 +49,9 @@ def cut(folder: Path, keep: int) -> None:
     log = LogWriter(folder / LOG, table, log_id=log_id, assign_seq=True)
     log.append(rows[:keep])
     log.flush()
+    if ended:
+        log.close()
+        return
     whole = folder.with_name("copy")
     shutil.copytree(folder / LOG, whole)
     log.close()
@@ -77,7 +80,7 @@ class Stands:
         return int(self.ts)
 
 
-@pytest.mark.parametrize("lost", ["record", "half a record", "answer"])
+@pytest.mark.parametrize("lost", ["record", "record, ended", "half a record", "answer"])
 def test_no_order_is_waited_for_that_nobody_has(died, tmp_path: Path, lost: str) -> None:
     mode, folder, symbols = died
     old = tmp_path / "runs" / "old"
@@ -85,7 +88,8 @@ def test_no_order_is_waited_for_that_nobody_has(died, tmp_path: Path, lost: str)
     rows = np.concatenate(list(LogReader(old / LOG, tail="stop")))
     first = int(np.flatnonzero(rows["kind"] == ORDER_COMMAND)[0])
     command = commands_of(rows[first : first + RECORDS])
-    cut(old, first + {"record": 0, "half a record": 1, "answer": RECORDS}[lost])
+    kept = {"half a record": 1, "answer": RECORDS}.get(lost, 0)
+    cut(old, first + kept, lost == "record, ended")
 
     assert verify(old).ok
     left = last_state(old)
