@@ -16,7 +16,7 @@ import numpy as np
 from engine.errors import KapitaalbotError
 
 if TYPE_CHECKING:
-    from adapters.live import Running
+    from adapters.running import Running
 
 
 class Post(Protocol):

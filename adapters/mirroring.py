@@ -14,10 +14,10 @@ from typing import Any, Final
 import numpy as np
 
 from adapters.attending import Attending
-from adapters.live import Running
 from adapters.postgres.mirror import Mirror
 from adapters.postgres.settings import DSN_VARIABLE, Settings, settings_from
 from adapters.postgres.trouble import Notice
+from adapters.running import Running
 from adapters.runs import family_names
 from engine.errors import KapitaalbotError
 

@@ -13,8 +13,9 @@ from typing import Any
 
 from adapters.attending import Attending, Several
 from adapters.kraken.keys import forget_keys
-from adapters.live import Ran, Running, run_session
+from adapters.live import Ran, run_session
 from adapters.mirroring import Mirroring, wants_mirror
+from adapters.running import Running
 from adapters.start import Ready, held_account, remember_run
 from adapters.trading import prepare_trading
 from adapters.watching import Watch

@@ -25,7 +25,7 @@ from adapters.kraken.private import PRIVATE_URL
 from adapters.kraken.public import PUBLIC_URL
 from adapters.kraken.rest import REST_URL
 from adapters.lease import KillFlag, Lease, account_folder, open_folder, write_synced
-from adapters.live import Plan
+from adapters.running import Plan
 from adapters.sessions import SESSION_NAME
 from engine.clock import PacedClock, WallClock
 from engine.config import make_profile, read_given

@@ -35,7 +35,8 @@ from adapters.kraken.scope import findings_of, key_info, require
 from adapters.kraken.settle import Patience, Settle
 from adapters.kraken.switch import Switch
 from adapters.lease import KillFlag, Lease, write_synced
-from adapters.live import Account, MakeAccount, Prepare, Running
+from adapters.live import Prepare
+from adapters.running import Account, MakeAccount, Running
 from adapters.start import Ready
 from engine.commands import CANCEL, CANCEL_ALL, ROLE_ENTRY, TRAILING_STOP
 from engine.core.orders import N_EXECUTIONS

@@ -24,9 +24,10 @@ from adapters.alerts import Alerts, apprise_delivery
 from adapters.attending import Attending, Post
 from adapters.control import MODE_NAMES, ControlServer
 from adapters.lease import KillFlag, Lease
-from adapters.live import SECOND_S, Running
+from adapters.live import SECOND_S
 from adapters.logs import Logs
 from adapters.metrics import Facts, Metrics
+from adapters.running import Running
 from adapters.runs import family_names
 from adapters.sessions import Left
 from adapters.start import Ready

@@ -76,7 +76,7 @@ def market(n_events: int, start: int) -> Iterator[np.ndarray]:
 def write(folder: Path, listed: Path, port: int, n_events: int) -> None:
     """Make the session and die. listed : a session of the same venue, for its pairs"""
     from adapters.attending import no_attending
-    from adapters.live import Running
+    from adapters.running import Running
     from adapters.sessions import Started
     from adapters.start import plan_session, remember_run
 

@@ -37,9 +37,9 @@ from websockets.asyncio.client import ClientConnection
 from adapters.attending import Attending
 from adapters.kraken.live import Hub
 from adapters.kraken.public import Line
-from adapters.live import Running
 from adapters.local_venue.keys import DEMO_KEY, DEMO_SECRET
 from adapters.operate import operate
+from adapters.running import Running
 from adapters.start import plan_session
 from engine.commands import ADD, CANCEL, GTC, LIMIT, ROLE_PROTECTION
 from engine.events import BOOK_LEVEL, BUY, LAST, MESSAGE_END, TRADE

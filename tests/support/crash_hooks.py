@@ -301,7 +301,7 @@ def at_rotation(moment: str) -> Callable[[], None]:
     """A segment of the log is full: it is ended, and the next one has no name yet."""
 
     def install() -> None:
-        import adapters.live as live
+        import adapters.running as running
         from engine.flow.files import Files
         from engine.flow.log import LogWriter
 
@@ -312,7 +312,7 @@ def at_rotation(moment: str) -> Callable[[], None]:
 
             return short
 
-        wrap(live, "LogWriter", make_short)
+        wrap(running, "LogWriter", make_short)
         if moment == "ended":
 
             def make(inner: Any) -> Any:
@@ -403,7 +403,7 @@ def at_close(moment: str) -> Callable[[], None]:
     """The way down is done: the core is saved, the log not ended; or ended, without a manifest."""
 
     def install() -> None:
-        import adapters.live as live
+        import adapters.running as running
         from engine.session.loop import Session
 
         def make(inner: Any) -> Any:
@@ -415,7 +415,7 @@ def at_close(moment: str) -> Callable[[], None]:
         if moment == "saved":
             wrap(Session, "close", make)
         else:
-            wrap(live, "session_manifest", make)
+            wrap(running, "session_manifest", make)
 
     return install
 
@@ -424,7 +424,7 @@ def while_bare() -> Callable[[], None]:
     """What is held has had no stop for a while, and the log says so."""
 
     def install() -> None:
-        import adapters.live as live
+        import adapters.running as running
 
         def make(inner: Any) -> Any:
             def second(self: Any, now: int) -> None:
@@ -435,7 +435,7 @@ def while_bare() -> Callable[[], None]:
 
             return second
 
-        wrap(live.Running, "second", make)
+        wrap(running.Running, "second", make)
 
     return install
 

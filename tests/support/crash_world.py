@@ -30,6 +30,7 @@ from adapters.lease import open_folder
 from adapters.local_venue import ApiKey, VenueOptions, generated, serve
 from adapters.local_venue.account import compile_venue
 from adapters.local_venue.keys import DEMO_SECRET
+from adapters.running import Running
 from adapters.start import held_account, plan_session, remember_run
 from adapters.trading import prepare_trading
 from engine.errors import KapitaalbotError
@@ -61,7 +62,7 @@ class Ears(Attending):
         self.told: list[str] = []
         self._markers: Markers | None = None
 
-    def begin(self, running: live.Running) -> None:
+    def begin(self, running: Running) -> None:
         self._markers = Markers(running.folder.name, running.started.instruments)
         self._markers.taken_up(running.built.core.symbols)
 
@@ -73,7 +74,7 @@ class Ears(Attending):
         assert self._markers is not None
         self._take(self._markers.of_rows(table, rows))
 
-    def second(self, running: live.Running, now: int) -> None:
+    def second(self, running: Running, now: int) -> None:
         assert self._markers is not None
         self._take(self._markers.uncovered(now))
 

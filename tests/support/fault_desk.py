@@ -28,13 +28,14 @@ from adapters.attending import Attending
 from adapters.kraken.account import id_of_cl_ord_id
 from adapters.kraken.orders import order_key
 from adapters.kraken.phases import SECOND
-from adapters.live import Ran, Running
+from adapters.live import Ran
 from adapters.local_venue import ApiKey, LocalVenue, VenueOptions, generated, serve
 from adapters.local_venue.account import compile_venue
 from adapters.local_venue.clock import VenueClock
 from adapters.local_venue.faults import Done, Fault
 from adapters.local_venue.keys import DEMO_SECRET
 from adapters.operate import operate
+from adapters.running import Running
 from adapters.sessions import verify
 from adapters.start import Ready, plan_session
 from adapters.watching import Watch

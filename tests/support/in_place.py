@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import adapters.live as live
+import adapters.running as running
 import engine.flow.log as log
 from engine.flow.behind import Behind
 from engine.flow.files import Files
@@ -61,10 +62,10 @@ class WriterInPlace:
 def without_threads(patch: pytest.MonkeyPatch, carry: Callable[[Any], Any]) -> None:
     """From now on sessions of this process run in `carry`, and all that they do there and then."""
     patch.setattr(live, "_run", carry)
-    patch.setattr(live, "_Writer", WriterInPlace)
+    patch.setattr(running, "_Writer", WriterInPlace)
     patch.setattr(log, "Behind", DiskInPlace)
     # A disk that takes no time of the one clock.
-    patch.setattr(live, "time", SimpleNamespace(perf_counter_ns=lambda: 0))
+    patch.setattr(running, "time", SimpleNamespace(perf_counter_ns=lambda: 0))
     # Its pauses cost a quarter of a second each, and matter to no clock of ours.
     idle = dict.fromkeys(("collect", "freeze", "unfreeze"), lambda: None)
     patch.setattr(live, "gc", SimpleNamespace(**idle))

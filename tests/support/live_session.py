@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 
 from adapters.attending import Attending, Several
-from adapters.live import Ran, Running, run_session
+from adapters.live import Ran, run_session
 from adapters.local_venue import LocalVenue, VenueOptions, generated
 from adapters.local_venue.account import compile_venue
 from adapters.local_venue.keys import DEMO_KEY, DEMO_SECRET
+from adapters.running import Running
 from adapters.start import Ready, held_account, plan_session, remember_run
 from adapters.trading import prepare_trading
 from engine.clock import PacedClock, WallClock

@@ -32,6 +32,7 @@ FOUNDATION = frozenset(
 COMPOSITION = (
     *("adapters.cli", "adapters.record", "adapters.replay", "adapters.runs", "adapters.sessions"),
     *("adapters.attach", "adapters.attending", "adapters.features", "adapters.live"),
+    "adapters.running",
     "adapters.start",
     *("adapters.mirroring", "adapters.operate", "adapters.pairs", "adapters.session_market"),
     *("adapters.publish", "adapters.sofar"),

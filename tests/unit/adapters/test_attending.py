@@ -18,7 +18,8 @@ import adapters.live
 from adapters.alerts import FILE_NAME
 from adapters.attending import Attending, Several
 from adapters.lease import Lease
-from adapters.live import Running, _Loop
+from adapters.live import _Loop
+from adapters.running import Running
 from adapters.start import Ready, plan_session, remember_run
 from adapters.watching import Watch, alert_of_start
 from engine.errors import ConfigError, DataError, SecretError, StorageError, VenueError

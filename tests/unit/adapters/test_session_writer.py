@@ -6,7 +6,7 @@ import threading
 
 import numpy as np
 
-from adapters.live import JOB_BYTES, _Writer
+from adapters.running import JOB_BYTES, _Writer
 
 
 class Slow:

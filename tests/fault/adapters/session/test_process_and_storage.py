@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-import adapters.live
+import adapters.running
 from adapters.lease import Lease
 from adapters.sessions import LOG
 from adapters.start import held_account
@@ -41,7 +41,7 @@ from tests.support.fault_desk import Condition, FaultDesk, Scene
 def failing(monkeypatch: pytest.MonkeyPatch, what: str, error: int) -> FaultyFiles:
     """Files for the session's log that begin to fail when a story says so."""
     files = FaultyFiles(error=error, only=what, for_ever=True)
-    monkeypatch.setattr(adapters.live, "LogWriter", partial(LogWriter, files=files))
+    monkeypatch.setattr(adapters.running, "LogWriter", partial(LogWriter, files=files))
     return files
 
 
@@ -152,7 +152,9 @@ def test_p10_p13_without_room_on_the_disk_or_while_it_is_slow_nothing_is_entered
     """Stops rest and what is held may leave; entries come back with the room."""
     free, delay_s = [1 << 40], [0.0]
     usage = shutil.disk_usage(faults.folder)
-    monkeypatch.setattr(adapters.live.shutil, "disk_usage", lambda _: usage._replace(free=free[0]))
+    monkeypatch.setattr(
+        adapters.running.shutil, "disk_usage", lambda _: usage._replace(free=free[0])
+    )
 
     class SlowFile(AppendFile):
         def sync(self) -> None:
@@ -165,7 +167,7 @@ def test_p10_p13_without_room_on_the_disk_or_while_it_is_slow_nothing_is_entered
             made.__class__ = SlowFile
             return made
 
-    monkeypatch.setattr(adapters.live, "LogWriter", partial(LogWriter, files=SlowFiles()))
+    monkeypatch.setattr(adapters.running, "LogWriter", partial(LogWriter, files=SlowFiles()))
 
     def story(scene: Scene) -> Iterator[Condition]:
         yield lambda: scene.clean and scene.protected()

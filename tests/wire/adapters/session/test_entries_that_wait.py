@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from adapters.attending import Attending
-from adapters.live import Running
+from adapters.running import Running
 from adapters.sessions import LOG, verify
 from engine.events import (
     MODE,

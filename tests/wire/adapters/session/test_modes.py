@@ -8,8 +8,8 @@ import pytest
 from adapters.kraken.account import AccountFeed
 from adapters.kraken.private_frames import FILE, read_frames
 from adapters.kraken.wire import Balances, Executions, decode
-from adapters.live import Running
 from adapters.local_venue.keys import DEMO_KEY
+from adapters.running import Running
 from adapters.sessions import LOG, last_state, open_session, verify
 from engine.events import MODE, MODE_EXIT_ONLY, MODE_NORMAL, ORDER_FILL, ORDER_REJECT, ORDER_SENT
 from engine.flow.log import LogReader

@@ -19,9 +19,9 @@ from adapters.attending import Attending
 from adapters.cli.main import as_error
 from adapters.control import ask
 from adapters.kraken.keys import ENV_FILE, ENV_KEY, ENV_KEYS, ENV_SECRET, KILL_KEY
-from adapters.live import Running
 from adapters.local_venue.keys import DEMO_KEY, DEMO_SECRET
 from adapters.operate import operate
+from adapters.running import Running
 from engine.errors import KapitaalbotError, RefusedError
 from tests.support.canaries import CANARY, leaks_below, secrets_in
 from tests.support.live_session import market, ready_for
