@@ -29,7 +29,7 @@ from adapters.kraken.live import Hub
 from adapters.kraken.phases import SECOND
 from adapters.running import MakeAccount, Plan, Running
 from engine.core.state import SYMBOLS_MAX
-from engine.errors import ConfigError, DataError, RefusedError
+from engine.errors import ConfigError, DataError, RefusedError, VenueError
 from engine.events import (
     HEALTH,
     HEALTH_STOPPING,
@@ -329,6 +329,11 @@ class _Loop:
         assert self.running.account is not None
         try:
             await self.running.account.run(self._line_ended)
+            if not self._line_ended.is_set():
+                raise VenueError(
+                    "VENUE_UNREACHABLE: the account's line ended by itself.",
+                    "Stops rest. Start the session again: it takes its core up.",
+                )
         except Exception as error:
             self.failure = self.hub.failure = self.failure or error
             self.hub.post(lambda _: None)  # so that it looks

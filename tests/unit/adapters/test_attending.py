@@ -216,6 +216,29 @@ def test_what_is_bare_when_a_session_ends_is_critical(
     assert any("UNPROTECTED" in each and "BTC/USD has no stop" in each for each in messages)
 
 
+def test_a_session_does_not_go_on_without_its_account(tmp_path: Path) -> None:
+    """Its line never ends by itself; if it does, nothing could be sent and nobody would say so."""
+
+    class Ends:
+        async def run(self, stop: asyncio.Event) -> None:
+            pass
+
+    async def run(stopping: bool) -> BaseException | None:
+        made = ready(tmp_path)
+        loop = _Loop(made.plan, Attending(), None, lambda text: None)
+        loop.running = running_of(made, Attending())
+        loop.running.account = Ends()  # type: ignore[assignment]
+        if stopping:
+            loop._line_ended.set()
+        await loop._follow_account()
+        loop.running.close(None)
+        assert loop.hub.failure is loop.failure
+        return loop.failure
+
+    assert asyncio.run(run(stopping=True)) is None
+    assert isinstance(asyncio.run(run(stopping=False)), VenueError)
+
+
 def test_a_live_session_whose_last_run_is_gone_is_refused_and_others_begin_anew(
     tmp_path: Path,
 ) -> None:
