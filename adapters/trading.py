@@ -283,9 +283,12 @@ class Trading(Account):
         looking = asyncio.create_task(self._look())
         stopping = asyncio.create_task(stop.wait())
         try:
-            await asyncio.wait((running, stopping), return_when=asyncio.FIRST_COMPLETED)
+            tasks = (running, stopping, looking)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             self.line.stop()
             await running
+            if looking.done():
+                looking.result()  # nobody looks at lease and kill flag any more
         finally:
             looking.cancel()
             stopping.cancel()

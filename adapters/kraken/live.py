@@ -180,6 +180,7 @@ class Hub:
                 if not self._inbox:
                     self._wake.clear()
                     await self._wake.wait()
+                    continue
                 self._turn()
                 await asyncio.sleep(0)
         finally:
@@ -187,6 +188,12 @@ class Hub:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _ran(self, task: asyncio.Task[None]) -> None:
+        """A connection's task is over. One that raised would be silent for ever."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.failure = self.failure or error
+            self._wake.set()
 
     async def _tick(self) -> None:
         while True:
@@ -263,6 +270,7 @@ class Hub:
             line = self.lines[conn] = Line(conn, url, self, ssl=self.hosts.ssl)
             self._moved[conn] = asyncio.Event()
             self.tasks[conn] = asyncio.create_task(line.run())
+            self.tasks[conn].add_done_callback(self._ran)
         orders, self.capture.orders = self.capture.orders, []
         for conn, step in orders:
             line = self.lines[conn]

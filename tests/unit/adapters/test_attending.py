@@ -17,10 +17,12 @@ from apprise.decorators import notify
 import adapters.live
 from adapters.alerts import FILE_NAME
 from adapters.attending import Attending, Several
+from adapters.kraken.public import Line
 from adapters.lease import Lease
 from adapters.live import _Loop
 from adapters.running import Running
 from adapters.start import Ready, plan_session, remember_run
+from adapters.trading import Trading
 from adapters.watching import Watch, alert_of_start
 from engine.errors import ConfigError, DataError, SecretError, StorageError, VenueError
 from engine.events import MODE_EXIT_ONLY
@@ -237,6 +239,50 @@ def test_a_session_does_not_go_on_without_its_account(tmp_path: Path) -> None:
 
     assert asyncio.run(run(stopping=True)) is None
     assert isinstance(asyncio.run(run(stopping=False)), VenueError)
+
+
+def test_a_connection_that_breaks_by_a_defect_ends_the_session(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def breaks(line: Line) -> None:
+        raise KeyError("ours")
+
+    async def run() -> None:
+        loop = _Loop(ready(tmp_path).plan, Attending(), None, lambda text: None)
+        async with asyncio.timeout(60):
+            await loop.hub.run(asyncio.Event())
+
+    monkeypatch.setattr(Line, "run", breaks)
+    with pytest.raises(KeyError):
+        asyncio.run(run())
+
+
+def test_an_account_whose_lease_nobody_looks_at_ends() -> None:
+    class Quiet:
+        def __init__(self) -> None:
+            self.stopped = asyncio.Event()
+
+        async def run(self) -> None:
+            await self.stopped.wait()
+
+        def stop(self) -> None:
+            self.stopped.set()
+
+        def flush(self) -> None:
+            pass
+
+    class Blind(Trading):
+        async def _look(self) -> None:
+            raise KeyError("ours")
+
+    async def run() -> None:
+        account = Blind.__new__(Blind)
+        account.line = account.frames = Quiet()  # type: ignore[assignment]
+        async with asyncio.timeout(60):
+            await account.run(asyncio.Event())
+
+    with pytest.raises(KeyError):
+        asyncio.run(run())
 
 
 def test_a_live_session_whose_last_run_is_gone_is_refused_and_others_begin_anew(
