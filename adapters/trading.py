@@ -38,6 +38,7 @@ from adapters.lease import KillFlag, Lease, write_synced
 from adapters.live import Prepare
 from adapters.running import Account, MakeAccount, Running
 from adapters.start import Ready
+from engine.clock import WallClock
 from engine.commands import CANCEL, CANCEL_ALL, ROLE_ENTRY, TRAILING_STOP
 from engine.core.orders import N_EXECUTIONS
 from engine.core.orderstates import ORDER_STATE_SUSPECT
@@ -81,7 +82,8 @@ def prepare_trading(
     async def prepare(stack: contextlib.AsyncExitStack) -> MakeAccount:
         live = ready.plan.profile.live
         keys = ready.keys()
-        nonces = NonceFile(ready.folder, keys.fingerprint, ready.plan.clock)
+        # This machine's time: other programs that share the key draw by it, whatever pace a market has.
+        nonces = NonceFile(ready.folder, keys.fingerprint, WallClock())
 
         def nonce(_: Keys) -> int:
             return nonces.draw()

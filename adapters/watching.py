@@ -656,11 +656,11 @@ def positions(running: Running) -> list[dict[str, Any]]:
         found.append(
             {
                 "symbol": pair.symbol,
-                "qty": str(pair.qty(int(position["qty"]))),
-                "dust": str(pair.qty(int(position["dust"]))),
-                "stop": str(pair.price(int(position["stop"]))),
+                "qty": format(pair.qty(int(position["qty"])), "f"),
+                "dust": format(pair.qty(int(position["dust"])), "f"),
+                "stop": format(pair.price(int(position["stop"])), "f"),
                 "protection": COVER_NAMES.get(int(position["coverage"]), "?"),
-                "covered": str(pair.qty(int(position["covered"]))),
+                "covered": format(pair.qty(int(position["covered"])), "f"),
                 "realized": money_text(int(position["realized"])),
             }
         )
@@ -678,9 +678,9 @@ def working(running: Running) -> list[dict[str, Any]]:
                 "id": int(order["id"]),
                 "symbol": pair.symbol,
                 "side": "buy" if order["side"] > 0 else "sell",
-                "qty": str(pair.qty(int(order["qty"]))),
-                "filled": str(pair.qty(int(order["filled"]))),
-                "price": str(pair.price(int(order["trigger"] or order["price"]))),
+                "qty": format(pair.qty(int(order["qty"])), "f"),
+                "filled": format(pair.qty(int(order["filled"])), "f"),
+                "price": format(pair.price(int(order["trigger"] or order["price"])), "f"),
                 "state": ORDER_STATE_NAMES.get(int(order["state"]), "?"),
             }
         )

@@ -185,7 +185,8 @@ def write_held(facts: Mapping[str, Any]) -> None:
     """Positions, each with its protection, and working orders: what a person looks at first."""
     for name in ("positions", "orders"):
         if rows := facts.get(name):
-            write_table(tuple(rows[0]), [tuple(each.values()) for each in rows], name)
+            # As text: an id is looked up at the venue, and has no thousands.
+            write_table(tuple(rows[0]), [tuple(map(str, each.values())) for each in rows], name)
 
 
 @app.command(short_help="Leave one position, or all.")

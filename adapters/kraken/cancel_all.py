@@ -137,7 +137,7 @@ class _Desk:
             raise SecretError(
                 f"the key of the kill switch was refused: {name} was answered with {texts}.",
                 "Cancel by hand at Kraken now; then look at the key's rights (cancel orders, query "
-                "open orders).",
+                "open orders), and whether another program uses it (Invalid nonce).",
             ) from None
 
 

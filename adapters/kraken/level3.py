@@ -16,7 +16,7 @@ from typing import Final
 from adapters.kraken.keys import Keys, Redactor
 from adapters.kraken.limits import level3_cost
 from adapters.kraken.subscriptions import Pace
-from engine.clock import Clock
+from engine.clock import Clock, WallClock
 
 LEVEL3_URL: Final = "wss://ws-l3.kraken.com/v2"
 LEVEL3_SYMBOLS_MAX: Final = 200
@@ -50,9 +50,12 @@ def tokens(
         from adapters.kraken.nonce import NonceFile, state_folder
         from adapters.kraken.rest import Rest
 
+        machine = (
+            WallClock()
+        )  # other programs that share the key draw by it, at any pace of a market
         async with Rest(
             rest_url,
-            nonce=lambda keys: NonceFile(state_folder(), keys.fingerprint, clock).draw(),
+            nonce=lambda keys: NonceFile(state_folder(), keys.fingerprint, machine).draw(),
             keys=keys,
             redactor=redactor,
             clock=clock,

@@ -229,8 +229,9 @@ class Desk:
 
     def status(self):
         names = {MODE_NORMAL: "NORMAL", MODE_EXIT_ONLY: "EXIT_ONLY", MODE_HALT: "HALT"}
+        order = {"id": 1_795_257_765_697_403, "symbol": "BTC/USD", "state": "open"}
         held = {"symbol": "BTC/USD", "qty": "0.5", "protection": "PROTECTED"}
-        return {"mode": names[self.now], "positions": [held], "orders": [], "alerts": []}
+        return {"mode": names[self.now], "positions": [held], "orders": [order], "alerts": []}
 
     def mode(self):
         return self.now
@@ -296,6 +297,7 @@ def test_status_with_and_without_a_session(folder, capsys):
     beside_a_session(folder, work)
     text, _, document = capsys.readouterr().out.rpartition('{"kind"')
     assert ["symbol", "qty", "protection"] in [each.split() for each in text.splitlines()]
+    assert ["1795257765697403", "BTC/USD", "open"] in [each.split() for each in text.splitlines()]
     assert ["BTC/USD", "0.5", "PROTECTED"] in [each.split() for each in text.splitlines()]
     facts = json.loads('{"kind"' + document)
     assert "EXIT_ONLY" == facts["session"]["mode"]

@@ -11,6 +11,7 @@ from adapters.kraken.wire import Balances, Executions, decode
 from adapters.local_venue.keys import DEMO_KEY
 from adapters.running import Running
 from adapters.sessions import LOG, last_state, open_session, verify
+from engine.clock import WallClock
 from engine.events import MODE, MODE_EXIT_ONLY, MODE_NORMAL, ORDER_FILL, ORDER_REJECT, ORDER_SENT
 from engine.flow.log import LogReader
 from engine.reports.frames import Run
@@ -77,6 +78,10 @@ def test_a_session_trades_and_its_log_gives_the_same_again(tmp_path, mode) -> No
         placed = [each.cl_ord_id for each in books.orders.values()]
         assert len(set(placed)) == len(placed)
         assert fills_of_frames(ran.folder) == fills[["aux", "price", "qty"]].tolist()
+        # The market runs ahead of this machine; a kill switch with the same key draws by the machine.
+        drawn = [each for each in (tmp_path / "state").rglob("kraken-nonce-*") if not each.suffix]
+        assert drawn
+        assert max(int(each.read_text()) for each in drawn) <= WallClock().now() // 1000
     assert Run.open(ran.folder).manifest["mode"] == mode
 
 
