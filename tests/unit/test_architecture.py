@@ -61,6 +61,10 @@ WALL_CLOCK = frozenset(
         for unit in ("", "_ns")
     }
 )
+LOG_WRITERS = (
+    *("engine.flow.log", "engine.session.loop", "adapters.running"),
+    *("adapters.kraken.keeper", "adapters.parquet.seal", "adapters.sessions"),
+)
 COMPILERS = frozenset(
     f"numba.{name}"
     for name in (
@@ -326,6 +330,15 @@ def only_jit_compiles(source: Source) -> Iterator[str]:
             )
 
 
+def few_write_logs(source: Source) -> Iterator[str]:
+    """The log is the journal: sessions and captures write theirs, a report never opens one for writing."""
+    if source.module in LOG_WRITERS:
+        return
+    for line, name in imports(source):
+        if name in ("engine.flow.log.LogWriter", "engine.flow.log.recover_log"):
+            yield f"{source.path}:{line} imports {name}: read with LogReader; a session writes its own log"
+
+
 def no_power(source: Source) -> Iterator[str]:
     """`**` is exact between constant integers; `x**3` in numba is not `x**3` in Python."""
     if not source.within(*PURE_PACKAGES):
@@ -386,6 +399,7 @@ RULES: list[Rule] = [
     no_parallel,
     no_random_state,
     only_jit_compiles,
+    few_write_logs,
     no_power,
     no_inexact_functions,
 ]
@@ -465,6 +479,8 @@ BROKEN = [
     (no_random_state, "engine/research/bands.py", "import random"),
     (only_jit_compiles, "engine/core/step.py", "import numba as nb\n@nb.njit\ndef f(): ..."),
     (only_jit_compiles, "engine/core/step.py", "from numba import jit"),
+    (few_write_logs, "engine/reports/day.py", "from engine.flow.log import LogWriter"),
+    (few_write_logs, "adapters/publish.py", "from engine.flow.log import recover_log"),
     (only_jit_compiles, "adapters/kraken/scan.py", "from numba import njit as fast"),
     (only_jit_compiles, "engine/core/step.py", "from numba.experimental import jitclass"),
     (no_power, "engine/core/step.py", "y = x**2"),
@@ -516,6 +532,8 @@ SOUND = [
     (no_random_state, "engine/research/bands.py", "import numpy as np\nr = table.random.rand()"),
     (no_random_state, "engine/numerics.py", "def random(seed, stream, counter): ..."),
     (only_jit_compiles, "engine/jit.py", "import numba\nnumba.njit()"),
+    (few_write_logs, "adapters/running.py", "from engine.flow.log import LogWriter"),
+    (few_write_logs, "engine/reports/day.py", "from engine.flow.log import LogReader"),
     (only_jit_compiles, "engine/flow/warm.py", "import numba\nv = numba.__version__"),
     (no_power, "engine/core/step.py", "MASK = 2**32 - 1"),
     (no_power, "engine/core/step.py", "def f(**rest): ..."),
