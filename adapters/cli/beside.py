@@ -60,6 +60,11 @@ def _number(value: float | None, unit: str) -> str:
     return f"{value:,.2f}" if unit in ("quote", "bps", "bps of volume") else f"{value:,.3f}"
 
 
+def _signed(value: float) -> str:
+    """With its sign; what rounds to nothing has none that would mean something."""
+    return f"{round(value, 3) + 0.0:+,.3f}"
+
+
 def _print_span(found: dict[str, Any]) -> None:
     for word, run in zip(("first", "second"), found["runs"], strict=True):
         market = f", over the market of {run['market_of']}" if run["market_of"] else ""
@@ -140,8 +145,8 @@ def _print_matches(found: dict[str, Any]) -> None:
     if fills["later_ms"]["n"]:
         later, worse = fills["later_ms"], fills["worse_bps"]
         write(
-            f"The second run heard of its fills {later['median']:+,.3f} ms later (median), and paid "
-            f"{worse['median']:+,.3f} bps more (median)."
+            f"The second run heard of its fills {_signed(later['median'])} ms later (median), and paid "
+            f"{_signed(worse['median'])} bps more (median)."
         )
     first = fills["first_difference"]
     if first is not None:
