@@ -28,6 +28,7 @@ from adapters.kraken.keeper import Frame, Part
 from adapters.kraken.live import Hub
 from adapters.kraken.phases import SECOND
 from adapters.running import MakeAccount, Plan, Running
+from adapters.telemetry import collect_often
 from engine.core.state import SYMBOLS_MAX
 from engine.errors import ConfigError, DataError, RefusedError, VenueError
 from engine.events import (
@@ -196,6 +197,7 @@ class _Loop:
             self._account_task = asyncio.create_task(self._follow_account())
         gc.collect()
         gc.freeze()
+        collect_often()
         self.talk(f"session {self.running.folder} begins: {', '.join(instruments.symbols)}.")
 
     def take(self, rows: np.ndarray) -> None:

@@ -33,6 +33,7 @@ from adapters.kraken.phases import Phase
 from adapters.parquet.manifest import capture_ids, list_captures
 from adapters.parquet.seal import Recovered, drop_log, recover_part, seal_log
 from adapters.parquet.store import Store, is_store
+from adapters.telemetry import collect_often
 from engine.clock import Clock, Stopwatch, WallClock, utc_stamp, utc_text
 from engine.errors import DataError, RefusedError, StorageError, VenueError
 from engine.flow.files import LOCAL_FILES, Files, Lock
@@ -389,6 +390,7 @@ async def _run(
     stop: Callable[[asyncio.Event], None],
     for_s: float | None,
 ) -> None:
+    collect_often()
     ended = asyncio.Event()
     stop(ended)
     watching = asyncio.create_task(watch.run(ended, for_s))

@@ -8,6 +8,7 @@ only with -v.
 from __future__ import annotations
 
 import errno
+import gc
 import sys
 import traceback
 from typing import Annotated, Final
@@ -42,6 +43,9 @@ from engine.errors import (
 
 NAME: Final = "kapitaalbot"
 SENTENCE_MAX: Final = 300  # characters of a foreign error that are shown
+# Objects between two looks for garbage: what is imported stays, and to look for it takes an eighth of a
+# start. Whoever goes on for hours and may not pause sets it back (adapters/telemetry.py).
+SELDOM: Final = (100_000, 20, 20)
 VERBOSE_FLAGS: Final = ("-v", "--verbose")
 
 app = typer.Typer(
@@ -143,6 +147,8 @@ def main(arguments: list[str] | None = None) -> int:
     arguments : without the program's name; None for those of the process
     """
     given, verbose = take_verbose(list(sys.argv[1:] if arguments is None else arguments))
+    usual = gc.get_threshold()
+    gc.set_threshold(*SELDOM)
     try:
         code = get_command(app).main(args=given, prog_name=NAME, standalone_mode=False)
     except KeyboardInterrupt:
@@ -164,6 +170,8 @@ def main(arguments: list[str] | None = None) -> int:
         code, message, hint = as_error(error)
         report(message, hint)
         return code
+    finally:
+        gc.set_threshold(*usual)
     if code == EXIT_INTERRUPTED:
         say("interrupted: what was not finished was not kept.")
     return code if isinstance(code, int) else EXIT_OK

@@ -1,4 +1,5 @@
 import errno
+import gc
 import json
 import subprocess
 import sys
@@ -225,6 +226,15 @@ def test_help_loads_nothing_heavy():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert "[]" == done.stderr.strip().splitlines()[-1]
+
+
+def test_garbage_is_looked_for_as_before_once_a_command_is_done(capsys):
+    before = gc.get_threshold()
+
+    assert 0 == main(["config", "schema"])
+    assert before == gc.get_threshold()
+    assert main(["no such command"])
+    assert before == gc.get_threshold()
 
 
 def test_a_reader_that_leaves_early_is_no_traceback(runs):
