@@ -9,6 +9,7 @@ grow (files.py says why). Left out: what the bytes mean (log.py).
 from __future__ import annotations
 
 import contextlib
+import errno
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -118,9 +119,11 @@ class Behind(Files):
     def _try(self, name: str, job: Callable[[], None]) -> None:
         try:
             job()
-        except OSError as error:
+        except Exception as error:  # a defect too: a thread that dies would be waited for for ever
             if self._failure is None:
-                self._failure, self.failed = error, name
+                wrong = OSError(errno.EIO, f"{error!r} in the thread that writes")
+                self._failure = error if isinstance(error, OSError) else wrong
+                self.failed = name
 
 
 class _BehindFile(AppendFile):

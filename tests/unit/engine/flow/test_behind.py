@@ -6,6 +6,7 @@ import threading
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from engine.events import EVENT
 from engine.flow.behind import FILL, Behind
@@ -115,3 +116,16 @@ def test_zeros_stand_ahead_of_the_newest_file_and_go_when_it_is_trimmed(tmp_path
     behind.stop()
 
     assert path.read_bytes() == b"abcdef"
+
+
+def test_a_defect_in_the_thread_is_told_to_whoever_waits_for_it(tmp_path: Path) -> None:
+    behind = Behind(LOCAL_FILES)
+    file = behind.create(tmp_path / "a")
+    behind.do("write", lambda: [][0])
+    file.write(b"never")
+    with pytest.raises(OSError, match=r"IndexError.*in the thread that writes"):
+        behind.settle()
+    assert behind.failed == "write"
+    file.close()
+    behind.stop()
+    assert (tmp_path / "a").stat().st_size == 0
