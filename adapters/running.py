@@ -254,9 +254,10 @@ class Running:
         if plan.mode == "paper":
             paper = build_paper(self.started, core, venue_params, cash)
         left = _take_up(plan, instruments, core, paper)
-        self.built = Built(self.started, profile, plan.plugins, core, paper)
+        applied = np.zeros(0, np.int64) if left is None else left.applied
+        self.built = Built(self.started, profile, plan.plugins, core, paper, applied)
         self.started.write(self.folder)
-        save_opening(self.folder, self.started, core, paper, venue_params)
+        save_opening(self.folder, self.started, core, paper, venue_params, applied)
         self.writer = _Writer()
         self.summary = RunSummary(instruments.symbols, profile.run.quote)
         self.recorder = Recorder(

@@ -46,6 +46,8 @@ LOG: Final = "log"
 STATE: Final = "state"
 OPENING: Final = "opening.state"
 FINAL: Final = "final.state"
+APPLIED: Final = "applied"  # in the opening state: the fills that sessions before have applied
+APPLIED_MAX: Final = 100_000  # keys; the newest are kept
 
 Progress = Callable[[int, int], None]
 
@@ -125,13 +127,17 @@ def _plain(value: Any) -> Any:
 
 @dataclass
 class Built:
-    """A core as a session began with it, its simulated venue where there is one."""
+    """A core as a session began with it, its simulated venue where there is one.
+
+    applied : int64, keys of the fills that the sessions before have applied, oldest first
+    """
 
     started: Started
     profile: Any
     plugins: tuple[Family, ...]
     core: Core
     paper: PaperGateway | None
+    applied: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
 def build_core(
@@ -152,10 +158,16 @@ def build_paper(started: Started, core: Core, venue_params: np.ndarray, cash: in
 
 
 def save_opening(
-    folder: Path, started: Started, core: Core, paper: PaperGateway | None, venue_params: np.ndarray
+    folder: Path,
+    started: Started,
+    core: Core,
+    paper: PaperGateway | None,
+    venue_params: np.ndarray,
+    applied: np.ndarray,
 ) -> None:
-    """Write the state that a session begins with: core, parameters, simulated venue."""
+    """Write the state that a session begins with: core, parameters, simulated venue, old fills."""
     arrays = {**core_arrays(core), "params": core.params, "venue_params": venue_params}
+    arrays[APPLIED] = applied
     if paper is not None:
         arrays |= paper.arrays()
     save_state(folder / STATE / OPENING, header_of(folder, started, -1, core), arrays)
@@ -194,7 +206,7 @@ def open_session(folder: Path) -> Built:
     if started.mode == "paper":
         paper = build_paper(started, core, arrays["venue_params"], int(profile.run.cash))
         paper.restore(arrays)
-    return Built(started, profile, plugins, core, paper)
+    return Built(started, profile, plugins, core, paper, arrays[APPLIED])
 
 
 def find_session(name: Path | str, runs: Path | str = "runs") -> Path:
@@ -318,11 +330,16 @@ def without_half_a_fill(batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
 
 @dataclass
 class Left:
-    """The core at the end of a session, however it ended. recovered : what was cut off, or ""."""
+    """The core at the end of a session, however it ended. recovered : what was cut off, or "".
+
+    applied : int64, keys (`aux`) of the fills that it and the sessions before have applied. A core
+        remembers those of its newest orders only, and the venue tells the last minutes again.
+    """
 
     built: Built
     followed: Followed
     recovered: str
+    applied: np.ndarray
 
 
 def last_state(folder: Path, *, from_start: bool = False, recorder: Recorder | None = None) -> Left:
@@ -344,9 +361,10 @@ def last_state(folder: Path, *, from_start: bool = False, recorder: Recorder | N
     after = -1 if from_start else _take_snapshot(folder, built, report.seq_last)
     counted = _Answers(built.paper)
     recorder = recorder or Recorder()
+    applied = [built.applied]
     found = follow_log(
         built.core,
-        log_batches(folder, torn),
+        noting_fills(log_batches(folder, torn), applied),
         recorder,
         after=after,
         torn=torn,
@@ -361,7 +379,15 @@ def last_state(folder: Path, *, from_start: bool = False, recorder: Recorder | N
         )
     recorder.drain(built.core)
     counted.finish(int(built.core.glob[0]["now"]))
-    return Left(built, found, recovered)
+    return Left(built, found, recovered, np.concatenate(applied)[-APPLIED_MAX:])
+
+
+def noting_fills(batches: Iterable[np.ndarray], keys: list[np.ndarray]) -> Iterator[np.ndarray]:
+    """The batches as they come; the keys of their fills are added to `keys`."""
+    for batch in batches:
+        if len(fills := batch["aux"][batch["kind"] == ORDER_FILL]):
+            keys.append(fills)
+        yield batch
 
 
 class _Answers:

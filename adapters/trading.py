@@ -40,7 +40,6 @@ from adapters.running import Account, MakeAccount, Running
 from adapters.start import Ready
 from engine.clock import WallClock
 from engine.commands import CANCEL, CANCEL_ALL, ROLE_ENTRY, TRAILING_STOP
-from engine.core.orders import N_EXECUTIONS
 from engine.core.orderstates import ORDER_STATE_SUSPECT
 from engine.core.safety import CLASS_ENTRY_ADD, EPOCH_ALLOWS, MODE_ALLOWS
 from engine.core.state import Core
@@ -187,7 +186,7 @@ class Trading(Account):
             ssl=ready.addresses.ssl,
             keeping=self.frames,
         )
-        self.line.remember(*remembered(core.orders))
+        self.line.remember(still_open(core.orders), running.built.applied.tolist())
         # A second condition before the wire, beside the log on the disk: the mirror's commit.
         self.condition = condition
         self._waiting: set[asyncio.Task[None]] = set()
@@ -366,15 +365,10 @@ def fully_open(core: Core, commands: np.ndarray) -> np.ndarray:
     return found
 
 
-def remembered(orders: np.ndarray) -> tuple[list[OrderState], list[int]]:
-    """Orders that the core believes open, for the account feed, and the fills that it has applied."""
+def still_open(orders: np.ndarray) -> list[OrderState]:
+    """Orders that the core believes open, for the account feed."""
     open_: list[OrderState] = []
-    executions: list[int] = []
-    for order in orders[orders["id"] > 0]:
-        n = min(int(order["n_executions"]), N_EXECUTIONS)
-        executions += order["executions"][:n].tolist()
-        if order["ts_done"] > 0:
-            continue
+    for order in orders[(orders["id"] > 0) & (orders["ts_done"] == 0)]:
         filled = int(order["filled"])
         trails = int(order["type"]) == TRAILING_STOP
         acked = bool(order["ts_acked"] > 0)
@@ -396,4 +390,4 @@ def remembered(orders: np.ndarray) -> tuple[list[OrderState], list[int]]:
                 asked_ns=int(order["ts_command"]),
             )
         )
-    return open_, executions
+    return open_

@@ -59,7 +59,7 @@ def write_session(
     core.glob[0]["volume"] = venue_params[0]["volume_start"]
     paper = build_paper(started, core, venue_params, cash)
     kept = paper if mode == "paper" else None
-    save_opening(folder, started, core, kept, venue_params)
+    save_opening(folder, started, core, kept, venue_params, np.zeros(0, np.int64))
     summary = RunSummary(instruments.symbols, profile.run.quote)
     recorder = Recorder(lambda name, dtype: table_sink(folder, name, dtype), summary.observe)
     log = LogWriter(folder / LOG, instruments, log_id=folder.name, assign_seq=True)

@@ -13,7 +13,17 @@ from adapters.attending import Attending
 from adapters.running import Running
 from adapters.sessions import LOG, last_state, verify
 from adapters.start import plan_session
-from engine.events import ORDER_ACK, ORDER_COMMAND, ORDER_REJECT, REJECT_NOT_SENT, REJECT_SHADOW
+from engine.events import (
+    EVENT,
+    LAST,
+    ORDER_ACK,
+    ORDER_COMMAND,
+    ORDER_FEE,
+    ORDER_FILL,
+    ORDER_REJECT,
+    REJECT_NOT_SENT,
+    REJECT_SHADOW,
+)
 from engine.flow.journal import RECORDS, commands_of
 from engine.flow.log import LogReader, LogWriter
 from tests.support.session_folder import write_session
@@ -40,14 +50,20 @@ def died(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return request.param, folder, instruments.symbols
 
 
-def cut(folder: Path, keep: int, ended: bool) -> None:
-    """The log as a crash left it: `keep` events and no end; `ended`: as one who was interrupted did."""
+def cut(folder: Path, keep: int, ended: bool, more: np.ndarray | None = None) -> None:
+    """The log as a crash left it: `keep` events and no end; `ended`: as one who was interrupted did.
+
+    more : EVENT rows that come after them
+    """
     reader = LogReader(folder / LOG, tail="stop")
     rows = np.concatenate(list(reader))
     log_id, table = reader.header.log_id, reader.instruments
     shutil.rmtree(folder / LOG)
     log = LogWriter(folder / LOG, table, log_id=log_id, assign_seq=True)
     log.append(rows[:keep])
+    if more is not None:
+        more["ts"] = rows["ts"][keep - 1]
+        log.append(more)
     log.flush()
     if ended:
         log.close()
@@ -115,3 +131,27 @@ def test_no_order_is_waited_for_that_nobody_has(died, tmp_path: Path, lost: str)
         assert int(command["id"][0]) in refused["id"]
         assert set(refused["aux"]) == {REJECT_NOT_SENT if mode == "paper" else REJECT_SHADOW}
     assert verify(running.folder).ok
+
+
+@pytest.mark.parametrize("died", ["shadow"], indirect=True)
+def test_fills_of_all_sessions_before_are_remembered_however_many_an_order_had(
+    died, tmp_path: Path
+) -> None:
+    """The venue tells the last minutes again: what a core has forgotten must not count twice."""
+    mode, folder, symbols = died
+    old = tmp_path / "runs" / "old"
+    shutil.copytree(folder, old)
+    fills = np.zeros(2 * 300, EVENT)
+    fills["kind"] = np.tile([ORDER_FILL, ORDER_FEE], 300)
+    fills["aux"] = np.repeat(np.arange(1, 301) * 7, 2)
+    fills["flags"] = LAST
+    cut(old, 1000, True, fills)
+    told = np.arange(1, 301) * 7
+    assert last_state(old).applied.tolist() == told.tolist()
+
+    first = taken_up(tmp_path, old, mode, symbols)
+    first.close(None)
+    second = taken_up(tmp_path, first.folder, mode, symbols)
+    second.close(None)
+    assert second.built.applied.tolist() == told.tolist()
+    assert last_state(second.folder, from_start=True).applied.tolist() == told.tolist()

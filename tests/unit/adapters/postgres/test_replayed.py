@@ -2,6 +2,8 @@
 
 import asyncio
 
+import numpy as np
+
 from adapters.cli.mirror import run_sources
 from adapters.postgres.rebuild import rebuild
 from adapters.sessions import Started, build_core, save_opening
@@ -33,7 +35,7 @@ def session(folder):
     folder.mkdir(parents=True)
     started.write(folder)
     core = build_core(started, make_params(profile), int(profile.run.cash), ())
-    save_opening(folder, started, core, None, make_venue_params(profile))
+    save_opening(folder, started, core, None, make_venue_params(profile), np.zeros(0, np.int64))
     writer = LogWriter(folder / "log", INSTRUMENTS, log_id=folder.name, assign_seq=True)
     for n, mode in enumerate((MODE_REDUCED, MODE_EXIT_ONLY), 1):
         told = {"id": WHO_OPERATOR, "aux": mode, "qty": WHY_COMMAND, "sym": NO_SYMBOL}
