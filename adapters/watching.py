@@ -55,6 +55,7 @@ from engine.events import (
     MODE_HALT,
     WHO_ENGINE,
     WHO_OPERATOR,
+    WHY_COMMAND,
     WHY_INVARIANT,
     WHY_KILL,
 )
@@ -122,7 +123,6 @@ class Watch(Attending):
         self._secrets_told = False
         self._unsound: set[str] = set()  # families whose answers were refused
         self._told_unsound = 0
-        self._killed = ready.plan.killed  # the core was told of the kill flag
         self._status_problem = ""
         self._status_told = ""
 
@@ -281,14 +281,23 @@ class Watch(Attending):
             self._apart = -1  # told, until it is back
 
     def _look_at_kill_flag(self) -> None:
-        """It counts however it was set: while we started, or while nobody answered the socket."""
+        """It counts however it was set: while we started, or while nobody answered the socket.
+
+        Once it was taken away the core stays in HALT, but a long that is bare may have its stop again.
+        """
         killed = self._kill.is_set()
-        if killed and not self._killed and self._post is not None:
-            glob = self.running.built.core.glob[0]
-            if int(glob["mode"]) < MODE_HALT:
-                why = {"aux": MODE_HALT, "id": WHO_OPERATOR, "qty": WHY_KILL}
-                self._post(event(MODE, 0, **why))
-        self._killed = killed
+        if killed == self._core_killed() or self._post is None:
+            return
+        why = {"aux": MODE_HALT, "id": WHO_OPERATOR, "qty": WHY_KILL if killed else WHY_COMMAND}
+
+        def still() -> bool:  # what is asked for meanwhile must not be undone
+            return self._kill.is_set() == killed != self._core_killed()
+
+        self._post(event(MODE, 0, **why), None, still)
+
+    def _core_killed(self) -> bool:
+        glob = self.running.built.core.glob[0]
+        return int(glob["mode"]) == MODE_HALT and int(glob["mode_why"]) == WHY_KILL
 
     def _look_at_disk(self, running: Running) -> None:
         code = running.room.code

@@ -47,7 +47,7 @@ from engine.core.orderstates import (
 from engine.core.positions import is_dust, position_row, sellable, sweep_dust
 from engine.core.records import BALANCE_DIFFERS, OK, SYMBOL_SAFETY
 from engine.core.routestate import HOLD, TIGHTEN
-from engine.core.safety import ask_cancel, block_symbol, emit
+from engine.core.safety import ask_cancel, block_symbol, emit, is_killed
 from engine.core.swap import drive_swap, end_swap
 from engine.core.trailing import (
     adjust_trail,
@@ -271,8 +271,8 @@ def adjust_stop(desk, i):
 def drive_stop(desk, i):
     """Keep the position under one resting stop of its own quantity."""
     position = desk.symbols[i]["position"]
-    if position["exit_slot"] > 0:
-        return
+    if position["exit_slot"] > 0 or is_killed(desk.glob):
+        return  # killed: whatever is asked for would be refused, so nothing is; the clock runs
     if position["stop_slot"] > 0:
         slot = position["stop_slot"] - 1
         if desk.orders[slot]["state"] == ORDER_STATE_SUSPECT:

@@ -67,6 +67,7 @@ from engine.events import (
     MODE_REDUCED,
     WHO_ENGINE,
     WHY_FLAT,
+    WHY_KILL,
 )
 from engine.instruments import (
     STATUS_LIMIT_ONLY,
@@ -92,7 +93,8 @@ CLASS_FLATTEN: Final = 8  # an exit, or the cancel of a stop for it, that an ope
 N_CLASSES: Final = 9
 
 # Rows: modes 0 (unknown) to HALT. MODULES 0.7; in HALT resting stops stay as they are, and a bare
-# long may still get one: no gate of ours stands between a position and its protection.
+# long may still get one: no gate of ours stands between a position and its protection, but the kill
+# switch, after which nothing is added at all (is_killed).
 MODE_ALLOWS: Final = np.array(
     [
         # entry add, amend, cancel; protect, move, cancel; exit, cancel; flatten
@@ -145,6 +147,15 @@ def mode_refuses(mode, class_, known_symbol):
     if mode == MODE_REDUCED and class_ == CLASS_ENTRY_ADD and not known_symbol:
         return True
     return MODE_ALLOWS[mode, class_] == 0
+
+
+@kernel
+def is_killed(glob):
+    """Is this the HALT of the kill switch? Then nothing is added at the venue, no stop either.
+
+    It ends with the kill flag; the shell tells that as a HALT for another reason.
+    """
+    return glob["mode"] == MODE_HALT and glob["mode_why"] == WHY_KILL
 
 
 @kernel
@@ -305,6 +316,8 @@ def choke(desk, kind, slot, trigger, qty):
         return LEASE_LOST
     if mode_refuses(glob["mode"], class_, position["n_trips"] > 0):
         return MODE_BLOCKED
+    if kind != CANCEL and is_killed(glob):
+        return MODE_BLOCKED
     # A cancel passes whatever the data is worth, an operator's as well.
     if kind != CANCEL and epoch_refuses(glob["epoch_status"], class_):
         return EPOCH_NOT_VALID
@@ -348,7 +361,7 @@ def exit_refusal(desk, i, role):
     class_ = CLASS_FLATTEN if role == ROLE_FLATTEN else CLASS_EXIT
     if glob["lease_lost"] != 0:
         return LEASE_LOST
-    if mode_refuses(glob["mode"], class_, True):
+    if mode_refuses(glob["mode"], class_, True) or is_killed(glob):
         return MODE_BLOCKED
     if epoch_refuses(glob["epoch_status"], class_):
         return EPOCH_NOT_VALID

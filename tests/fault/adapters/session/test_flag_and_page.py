@@ -6,7 +6,7 @@ import pytest
 
 from adapters.lease import KillFlag
 from adapters.start import Ready
-from engine.events import MODE_HALT
+from engine.events import MODE_HALT, WHY_COMMAND, WHY_KILL
 from tests.support.fault_desk import Condition, FaultDesk, Scene
 
 
@@ -15,15 +15,23 @@ def test_a_kill_flag_that_is_set_while_a_session_starts_halts_it(
 ) -> None:
     """`ops kill` finds nobody at the socket yet, and the session has looked for the flag already."""
 
+    flags: list[KillFlag] = []
+
     def kill(ready: Ready) -> Ready:
         assert not ready.plan.killed
-        KillFlag(ready.folder).set(1, "test")
+        flags.append(KillFlag(ready.folder))
+        flags[0].set(1, "test")
         return ready
 
     def story(scene: Scene) -> Iterator[Condition]:
         yield lambda: scene.mode == MODE_HALT
         yield scene.after(30)
         assert scene.n_buys() == 0
+        assert scene.glob["mode_why"] == WHY_KILL
+        # Taken away again: it stays in HALT, as any HALT that a person asked for.
+        flags[0].clear()
+        yield lambda: scene.glob["mode_why"] == WHY_COMMAND
+        assert scene.mode == MODE_HALT
 
     faults.session(account, story, change=kill)
 

@@ -71,7 +71,7 @@ from engine.events import (
     SYSTEM_STATUS,
     TAKER,
     WHO_OPERATOR,
-    WHY_KILL,
+    WHY_COMMAND,
 )
 from engine.instruments import (
     STATUS_CANCEL_ONLY,
@@ -535,7 +535,7 @@ def test_an_operator_leaves_with_an_entry_that_is_still_under_way() -> None:
     """Flatten before the acknowledgement: whatever it still buys is sold, in HALT as well."""
     desk = live()
     entry = entered(desk, acked=False)
-    desk.tell(MODE, WHO_OPERATOR, MODE_HALT, WHY_KILL)
+    desk.tell(MODE, WHO_OPERATOR, MODE_HALT, WHY_COMMAND)
     desk.operator(OPERATOR_FLATTEN)
     assert 0 == len(desk.sent())
     desk.ack(entry)

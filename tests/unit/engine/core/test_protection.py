@@ -56,6 +56,7 @@ from engine.events import (
     CANCEL_REJECT,
     CANCEL_USER,
     EPOCH_INVALID,
+    MODE,
     MODE_EMERGENCY,
     MODE_HALT,
     MODE_NORMAL,
@@ -70,6 +71,9 @@ from engine.events import (
     REJECT_NO_LIQUIDITY,
     REJECT_RATE,
     REJECT_UNKNOWN_ORDER,
+    WHO_OPERATOR,
+    WHY_COMMAND,
+    WHY_KILL,
 )
 from tests.support.order_desk import ASK, BID, QTY, OrderDesk, S
 
@@ -500,6 +504,40 @@ def test_a_bare_long_gets_its_stop_even_in_halt() -> None:
     desk.glob["mode"] = MODE_HALT
     desk.fill(entry, BID, QTY)
     assert [(ADD, ROLE_PROTECTION)] == [(row["kind"], row["role"]) for row in desk.sent()]
+
+
+@pytest.mark.parametrize("flatten", [False, True])
+def test_after_a_kill_nothing_is_asked_for_until_its_flag_is_taken_away(flatten: bool) -> None:
+    desk, stop = protected()
+    desk.tell(MODE, WHO_OPERATOR, MODE_HALT, WHY_KILL)
+    desk.event(ORDER_CANCELED, stop, qty=QTY, aux=CANCEL_USER)  # by the kill switch's own client
+    killed_ts = desk.glob["now"]
+    if flatten:
+        request_exit(desk.core, 0, EXIT_OPERATOR, ROLE_FLATTEN)
+    desk.rows("orders")
+    n_ids = int(desk.glob["last_order_id"])
+    for _ in range(300):
+        desk.wait(S)
+        desk.manage()
+    assert (0, n_ids) == (len(desk.sent()), desk.glob["last_order_id"])
+    # The clock of what is bare runs: this is what the alarm is made of.
+    assert (0, killed_ts) == (desk.position()["covered"], desk.position()["uncovered_ts"])
+    desk.tell(MODE, WHO_OPERATOR, MODE_HALT, WHY_COMMAND)
+    desk.manage()
+    role = ROLE_FLATTEN if flatten else ROLE_PROTECTION
+    assert [(ADD, role)] == [(row["kind"], row["role"]) for row in desk.sent()]
+
+
+def test_a_fill_after_a_kill_does_not_grow_a_stop_that_still_rests() -> None:
+    desk, entry = entered()
+    desk.fill(entry, BID, QTY // 4)
+    desk.ack(int(desk.sent()[0]["id"]))
+    desk.tell(MODE, WHO_OPERATOR, MODE_HALT, WHY_KILL)
+    desk.fill(entry, BID, QTY // 4)
+    desk.wait(5 * S)
+    desk.manage()
+    # What takes an entry away may leave; nothing else.
+    assert {CANCEL} >= {row["kind"] for row in desk.sent()}
 
 
 def test_where_no_exit_may_go_the_stop_stays_or_comes_back() -> None:

@@ -58,6 +58,7 @@ from engine.events import (
     MODE_NORMAL,
     MODE_REDUCED,
     ORDER_CANCELED,
+    WHY_KILL,
 )
 from engine.instruments import (
     STATUS_CANCEL_ONLY,
@@ -232,6 +233,15 @@ def test_every_command_in_every_mode_and_epoch(what: str) -> None:
             row = desk.rows("orders")[-1]
             assert expected == row["reason"] or expected == OK
             assert row["cause"] > COMMAND_ROW
+
+
+@pytest.mark.parametrize("what", PASSES)
+def test_in_the_halt_of_the_kill_switch_only_cancels_pass(what: str) -> None:
+    desk = OrderDesk()
+    desk.glob["mode"], desk.glob["mode_why"] = MODE_HALT, WHY_KILL
+    passes = "cancel" in what and "HALT" in PASSES[what][0]
+    assert (OK if passes else MODE_BLOCKED) == try_command(desk, what)
+    assert passes == (len(desk.sent()) == 1)
 
 
 def test_reduced_takes_no_symbol_that_never_traded() -> None:
