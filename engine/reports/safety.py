@@ -1,7 +1,8 @@
 """Did a run keep the rules that keep money safe? Each rule with its evidence, from tables and log.
 
 A rule is `held` (so many cases looked at, none against it), a `breach` (with an example), or
-`uncertain` where what would prove it is missing: uncertain is not held. Beside it stands how often
+`uncertain` where what would prove it is missing, or where the operator's own kill took it out of
+the session's hands: uncertain is not held. Beside it stands how often
 the gate behind the rule fired, which is what it prevented. Nothing here shares code with the core
 that obeyed the rules: it reads what was recorded and adds it up again.
 
@@ -29,12 +30,22 @@ from engine.core.records import (
     MODE_BLOCKED,
 )
 from engine.core.recoveries import (
+    RECOVERY_ADOPTED,
     RECOVERY_CASH_ACCEPTED,
     RECOVERY_HISTORY,
     RECOVERY_STOPPING,
     RECOVERY_WRITTEN_OFF,
 )
-from engine.events import EPOCH_VALID, MODE_NORMAL, MODE_REDUCED, ORDER_COMMAND, ORDER_SENT
+from engine.events import (
+    EPOCH_VALID,
+    MODE_HALT,
+    MODE_NORMAL,
+    MODE_REDUCED,
+    ORDER_COMMAND,
+    ORDER_SENT,
+    WHO_OPERATOR,
+    WHY_KILL,
+)
 from engine.flow.log import LogReader
 from engine.reports.served import MS, quantiles
 from engine.reports.summary import VERDICTS
@@ -46,6 +57,7 @@ HELD: Final = "held"
 BREACH: Final = "breach"
 UNCERTAIN: Final = "uncertain"
 LOG: Final = "log"
+NEVER: Final = 1 << 62
 _SECOND: Final = 1_000_000_000
 
 
@@ -147,8 +159,7 @@ def _facts(evidence: _Evidence) -> Iterator[tuple[str, str]]:
         )
     for name, n in sorted(Counter(run.table("recoveries")["recovery_name"].to_list()).items()):
         yield f"reconcile: {name}", f"{n} times"
-    balances = evidence.table("balances")
-    differ = balances["told"] != balances["own"] + balances["foreign_part"]
+    differ = _differing(evidence)
     if len(differ):
         yield "balances told", f"{len(differ)}, of which {int(differ.sum())} were not as our books"
     orders = evidence.table("orders")
@@ -167,6 +178,22 @@ def _facts(evidence: _Evidence) -> Iterator[tuple[str, str]]:
             "uncovered",
             f"{len(bare)} times, {sum(bare) / _SECOND:.2f} s in all, longest {max(bare) / _SECOND:.2f} s",
         )
+
+
+def _differing(evidence: _Evidence) -> np.ndarray:
+    """bool per balance told: was it not as our books? One that a fill explains soon counts too.
+
+    What lasted is among the recoveries. Cash within `reconcile.cash_slack` is the venue's rounding,
+    and before the account was adopted nobody knew what of it was not ours.
+    """
+    balances = evidence.table("balances")
+    slack = evidence.run.manifest["config"].get("reconcile", {}).get("cash_slack", 0)
+    apart = np.abs(balances["told"] - balances["own"] - balances["foreign_part"])
+    recoveries = evidence.table("recoveries")
+    adopted = recoveries["ts"][recoveries["recovery"] == RECOVERY_ADOPTED]
+    known = balances["ts"] >= max(adopted.tolist(), default=0)
+    found: np.ndarray = known & (apart > np.where(balances["sym"] < 0, slack, 0))
+    return found
 
 
 def _judged(name: str, text: str, found: _Found, prevented: int | None) -> Rule:
@@ -369,14 +396,36 @@ def _covered(evidence: _Evidence) -> _Found:
     if limit is None:
         return _Found(n, [], "the manifest does not say exits.unprotected_max")
     over = sorted((each for each in uncovered(evidence) if each.took > limit), reverse=True)
-    texts = {
-        each: f"{evidence.symbol(each.sym)} for {each.took / _SECOND:.1f} s from "
-        f"{utc_text(each.began)}, limit {limit / _SECOND:g} s"
-        for each in over
-    }
-    doubts = [texts[each] for each in over if each.doubt]
-    doubt = f"while its stop was in doubt: {doubts[0]}" if doubts else ""
-    return _Found(n, [texts[each] for each in over if not each.doubt], doubt)
+    kills = _killed(evidence)
+    breaches, killed, doubts = [], [], []
+    for each in over:
+        text = (
+            f"{evidence.symbol(each.sym)} for {each.took / _SECOND:.1f} s from "
+            f"{utc_text(each.began)}, limit {limit / _SECOND:g} s"
+        )
+        ended = each.began + each.took
+        under = sum(max(min(ended, end) - max(each.began, since), 0) for since, end in kills)
+        if each.took - under <= limit:
+            killed.append(f"after the operator's kill, which takes stops away: {text}")
+        elif each.doubt:
+            doubts.append(f"while its stop was in doubt: {text}")
+        else:
+            breaches.append(text)
+    return _Found(n, breaches, next(iter(killed + doubts), ""))
+
+
+def _killed(evidence: _Evidence) -> list[tuple[int, int]]:
+    """When the kill switch held the mode: from, to, ns. The engine loosens nothing in it."""
+    found: list[tuple[int, int]] = []
+    since = 0
+    for row in evidence.rows("modes"):
+        kill = row["mode"] == MODE_HALT and row["why"] == WHY_KILL
+        if kill and row["accepted"] and not since:
+            since = row["ts"]
+        elif since and (row["mode"] != MODE_HALT or (row["who"] == WHO_OPERATOR and not kill)):
+            found.append((since, row["ts"]))
+            since = 0
+    return [*found, (since, NEVER)] if since else found
 
 
 def _cash(evidence: _Evidence) -> _Found:

@@ -13,12 +13,16 @@ from engine.commands import COMMAND
 from engine.core.orderstates import ORDER_STATE_SUSPECT
 from engine.core.protection import COVER_NONE
 from engine.core.records import table_dtype
-from engine.core.recoveries import RECOVERY_CASH_ACCEPTED, RECOVERY_STOPPING
+from engine.core.recoveries import RECOVERY_ADOPTED, RECOVERY_CASH_ACCEPTED, RECOVERY_STOPPING
 from engine.events import (
     EPOCH_DEGRADED,
     LAST,
     MODE_EXIT_ONLY,
+    MODE_HALT,
     ORDER_SENT,
+    WHO_OPERATOR,
+    WHY_COMMAND,
+    WHY_KILL,
     empty,
 )
 from engine.flow.journal import command_rows
@@ -38,7 +42,7 @@ def folder(tmp_path: Path) -> Path:
 def set_limit(folder: Path, limit: int | None) -> None:
     path = folder / "manifest.json"
     manifest = json.loads(path.read_text())
-    manifest["config"] = {} if limit is None else {"exits": {"unprotected_max": limit}}
+    manifest["config"]["exits"] = {} if limit is None else {"unprotected_max": limit}
     path.write_text(json.dumps(manifest))
 
 
@@ -125,6 +129,65 @@ def test_cover_that_is_only_in_doubt_is_uncertain_and_an_ended_session_leaves_it
         write(folder, "recoveries", rows)
 
     assert rule(folder, "cover").verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("killed", "ended", "verdict"),
+    [(0, None, BREACH), (3, None, UNCERTAIN), (3, 5, BREACH), (3, 8, UNCERTAIN), (9, None, BREACH)],
+)
+def test_cover_that_the_operators_own_kill_took_away_is_named_so_and_not_held(
+    folder, killed, ended, verdict
+):
+    """BTC/USD is bare from the third second to the 12th, 5 s are allowed; killed at second `killed`."""
+    positions = tables()["positions"][:1]
+    positions[0]["coverage"], positions[0]["ts"] = COVER_NONE, START + 3 * S
+    write(folder, "positions", positions)
+    evaluations = tables()["evaluations"]
+    evaluations[3]["ts"] = START + 12 * S
+    write(folder, "evaluations", evaluations)
+    modes = np.zeros(4, table_dtype("modes"))
+    modes[:2] = tables()["modes"]
+    modes[2:]["mode_before"], modes[2:]["mode"], modes[2:]["asked"] = (
+        MODE_HALT,
+        MODE_HALT,
+        MODE_HALT,
+    )
+    modes[2:]["who"], modes[2:]["accepted"] = WHO_OPERATOR, 1
+    modes["ts"][2:] = START + killed * S, START + (ended or 0) * S
+    modes["why"][2:] = WHY_KILL, WHY_COMMAND
+    write(folder, "modes", modes[: 2 + bool(killed) + bool(ended)])
+
+    found = rule(folder, "cover")
+
+    assert found.verdict == verdict
+    assert ("operator's kill" in found.example) == (verdict == UNCERTAIN)
+
+
+@pytest.mark.parametrize(
+    ("sym", "apart", "adopted", "n"),
+    [
+        (-1, 1_000_000, 0, 0),  # one cent: what rounding may come to
+        (-1, -1_000_001, 0, 1),
+        (BTC, 1, 0, 1),
+        (BTC, 1, 2, 1),
+        (-1, 9_000_000_000, 4, 0),  # the account as it was found
+    ],
+)
+def test_a_balance_differs_from_our_books_beyond_rounding_and_once_the_account_is_known(
+    folder, sym, apart, adopted, n
+):
+    balances = tables()["balances"][:1]
+    balances["ts"], balances["sym"], balances["told"] = START + 3 * S, sym, 500 + apart
+    balances["own"], balances["foreign_part"] = 400, 100
+    write(folder, "balances", balances)
+    recoveries = np.zeros(int(adopted > 0), table_dtype("recoveries"))
+    recoveries["ts"], recoveries["sym"] = START + adopted * S, -1
+    recoveries["recovery"] = RECOVERY_ADOPTED
+    write(folder, "recoveries", recoveries)
+
+    facts = dict(safety_page(Run.open(folder)).facts)
+
+    assert facts["balances told"] == f"1, of which {n} were not as our books"
 
 
 def test_cover_without_its_limit_is_uncertain_and_uncertain_is_not_held(folder):
