@@ -399,14 +399,19 @@ def _covered(evidence: _Evidence) -> _Found:
     kills = _killed(evidence)
     breaches, killed, doubts = [], [], []
     for each in over:
-        text = (
-            f"{evidence.symbol(each.sym)} for {each.took / _SECOND:.1f} s from "
-            f"{utc_text(each.began)}, limit {limit / _SECOND:g} s"
-        )
         ended = each.began + each.took
         under = sum(max(min(ended, end) - max(each.began, since), 0) for since, end in kills)
-        if each.took - under <= limit:
-            killed.append(f"after the operator's kill, which takes stops away: {text}")
+        rest = each.took - under
+        text = (
+            f"{evidence.symbol(each.sym)} for {rest / _SECOND:.1f} s from "
+            f"{utc_text(each.began)}, limit {limit / _SECOND:g} s"
+        )
+        if rest <= limit:
+            killed.append(
+                f"after the operator's kill, which takes stops away: {evidence.symbol(each.sym)} "
+                f"for {under / _SECOND:.1f} s, and {rest / _SECOND:.1f} s without it, from "
+                f"{utc_text(each.began)}"
+            )
         elif each.doubt:
             doubts.append(f"while its stop was in doubt: {text}")
         else:

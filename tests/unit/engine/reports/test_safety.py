@@ -132,11 +132,17 @@ def test_cover_that_is_only_in_doubt_is_uncertain_and_an_ended_session_leaves_it
 
 
 @pytest.mark.parametrize(
-    ("killed", "ended", "verdict"),
-    [(0, None, BREACH), (3, None, UNCERTAIN), (3, 5, BREACH), (3, 8, UNCERTAIN), (9, None, BREACH)],
+    ("killed", "ended", "bare", "verdict"),
+    [
+        (0, None, 9, BREACH),
+        (3, None, 0, UNCERTAIN),
+        (3, 5, 7, BREACH),
+        (3, 8, 4, UNCERTAIN),
+        (9, None, 6, BREACH),
+    ],
 )
 def test_cover_that_the_operators_own_kill_took_away_is_named_so_and_not_held(
-    folder, killed, ended, verdict
+    folder, killed, ended, bare, verdict
 ):
     """BTC/USD is bare from the third second to the 12th, 5 s are allowed; killed at second `killed`."""
     positions = tables()["positions"][:1]
@@ -161,6 +167,8 @@ def test_cover_that_the_operators_own_kill_took_away_is_named_so_and_not_held(
 
     assert found.verdict == verdict
     assert ("operator's kill" in found.example) == (verdict == UNCERTAIN)
+    # What is told of a breach is the time that the kill does not answer for.
+    assert verdict == UNCERTAIN or f"BTC/USD for {bare}.0 s" in found.example
 
 
 @pytest.mark.parametrize(
