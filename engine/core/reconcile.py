@@ -151,6 +151,18 @@ def any_doubt(desk):
 
 
 @kernel
+def stood(glob, params, since):
+    """Has what began at `since` stood for `reconcile.settle_ns`, and has the stream told of so much?
+
+    Where we stood still ourselves, the balance that explains a fill may wait to be read: what counts
+    is the newest private frame, where the shell tells it.
+    """
+    settle = params["reconcile_settle_ns"]
+    heard = glob["account_ts"]
+    return glob["now"] - since >= settle and (heard == 0 or heard - since >= settle)
+
+
+@kernel
 def balance_row(desk, i, told, own, foreign, difference):
     """Append one row to the table `balances`."""
     ring = desk.rings["balances"]
@@ -234,7 +246,7 @@ def watch_coins(desk, i):
     if position["differs_ts"] == now or difference != position["difference"]:
         position["changed_ts"] = now
     position["difference"] = difference
-    if now - position["changed_ts"] < desk.params["reconcile_settle_ns"]:
+    if not stood(glob, desk.params, position["changed_ts"]):
         return
     foreign = max(venue - own, 0)
     if foreign != position["foreign"]:
@@ -270,7 +282,7 @@ def watch_cash(desk):
     if glob["cash_differs_ts"] == now or difference != glob["cash_difference"]:
         glob["cash_changed_ts"] = now
     glob["cash_difference"] = difference
-    if now - glob["cash_differs_ts"] >= desk.params["reconcile_settle_ns"]:
+    if stood(glob, desk.params, glob["cash_differs_ts"]):
         if glob["cash_differs"] == 0:
             expected = glob["cash"] + glob["foreign_cash"]
             recovery_row(desk, -1, RECOVERY_CASH, 0, glob["venue_cash"], expected, 0, 0)
@@ -346,13 +358,11 @@ def adopt(desk):
 def still_moving(desk):
     """Is there a difference that has not stood still long enough to be believed?"""
     glob = desk.glob
-    settle = desk.params["reconcile_settle_ns"]
-    now = glob["now"]
-    if glob["cash_differs_ts"] > 0 and now - glob["cash_changed_ts"] < settle:
+    if glob["cash_differs_ts"] > 0 and not stood(glob, desk.params, glob["cash_changed_ts"]):
         return True
     for i in range(len(desk.symbols)):
         position = desk.symbols[i]["position"]
-        if position["differs_ts"] > 0 and now - position["changed_ts"] < settle:
+        if position["differs_ts"] > 0 and not stood(glob, desk.params, position["changed_ts"]):
             return True
     return False
 

@@ -38,6 +38,7 @@ from engine.core.recoveries import (
 )
 from engine.events import (
     HEALTH_ABSENT,
+    HEALTH_ACCOUNT_ALIVE,
     HEALTH_SUSPECT,
     LAST,
     MAKER,
@@ -414,7 +415,7 @@ def test_coins_that_lag_behind_a_fill_are_no_difference() -> None:
     assert 0 == desk.position()["short"]
     desk.coins(QTY)
     desk.money(int(desk.glob["cash"]))
-    desk.settle(60 * S)
+    desk.settle(20 * S)
     assert (0, 0) == (desk.position()["short"], desk.position()["differs_ts"])
     assert 0 == desk.glob["cash_differs"]
 
@@ -431,6 +432,31 @@ def test_more_coins_become_foreign_once_they_stay() -> None:
     desk.coins(QTY)  # and are sold again by the same other hands
     desk.settle(SETTLE)
     assert (0, 0) == (desk.position()["foreign"], desk.position()["short"])
+
+
+def test_a_balance_that_waits_to_be_read_while_we_stand_still_is_no_difference() -> None:
+    """A fill was read, then the process stood still: its balance is the next frame."""
+    desk = live()
+    desk.fact(HEALTH_ACCOUNT_ALIVE, aux=int(desk.glob["now"]))
+    desk.hold()  # 600 dollars less and 0.01 BTC more than the venue has told so far
+    cash = int(desk.glob["cash"])
+    before = len(desk.rows("recoveries"))
+    desk.settle(S)
+    desk.settle(20 * S)
+    assert before == len(desk.rows("recoveries"))
+    desk.coins(QTY)
+    desk.money(cash)
+    desk.fact(HEALTH_ACCOUNT_ALIVE, aux=int(desk.glob["now"]))
+    desk.settle(20 * S)
+    assert before == len(desk.rows("recoveries"))
+    # What frames go on without is a difference, as ever.
+    desk.coins(QTY + 777)
+    desk.money(cash - 2 * USD)
+    desk.settle(SETTLE)
+    desk.fact(HEALTH_ACCOUNT_ALIVE, aux=int(desk.glob["now"]))
+    desk.settle(S)
+    assert (0, 777, 0) == row_of(desk, RECOVERY_FOREIGN)
+    assert (-1, cash - 2 * USD, cash) == row_of(desk, RECOVERY_CASH)
 
 
 def test_fewer_coins_cap_the_stop_at_what_the_venue_holds_and_stop_entries() -> None:
@@ -498,7 +524,7 @@ def test_a_ghost_that_cost_too_much_waits_for_a_person() -> None:
     desk.coins(0)
     desk.settle(SETTLE)
     desk.event(ORDER_CANCELED, stop, qty=QTY, aux=1)
-    desk.settle(60 * S)
+    desk.settle(20 * S)
     assert QTY == desk.position()["qty"]
     assert 0 == len([row for row in desk.sent() if row["kind"] == ADD])
     desk.operator(OPERATOR_RELEASE_SYMBOL, sym=0)
@@ -533,7 +559,7 @@ def test_a_position_sold_while_we_were_away_is_closed_before_it_counts() -> None
 def test_cash_within_rounding_is_none_of_our_business() -> None:
     desk = live()
     desk.money(CASH + CENT)
-    desk.settle(60 * S)
+    desk.settle(20 * S)
     assert 0 == desk.glob["cash_differs"]
     desk.reconciled()
     assert CENT == desk.glob["foreign_cash"]  # and does not add up over the days
@@ -568,7 +594,7 @@ def test_balances_without_a_session_decide_nothing() -> None:
     desk = OrderDesk()
     desk.coins(5)
     desk.money(17)
-    desk.settle(60 * S)
+    desk.settle(20 * S)
     assert OK == desk.enter()[0]
     assert [(0, 5, 5), (-1, 17, 17 - CASH)] == [
         (int(row["sym"]), int(row["told"]), int(row["difference"])) for row in desk.rows("balances")
