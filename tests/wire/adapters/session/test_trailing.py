@@ -12,6 +12,7 @@ from adapters.live import Ran
 from adapters.local_venue import LocalVenue, VenueOptions
 from adapters.local_venue.account import Account, Order
 from adapters.local_venue.keys import DEMO_KEY
+from adapters.running import Running
 from adapters.sessions import LOG, last_state, verify
 from engine.commands import ADD, ROLE_PROTECTION, STOP_LOSS, TRAILING_STOP
 from engine.core.orders import is_working
@@ -21,6 +22,7 @@ from engine.core.recoveries import (
     RECOVERY_TRAIL_FIXED,
     RECOVERY_TRAIL_OFF,
 )
+from engine.core.trailed import TRAIL_REFUSALS_MAX
 from engine.events import ORDER_TRAILED
 from engine.flow.log import LogReader
 from engine.reports.frames import Run
@@ -51,10 +53,19 @@ def never_oversold(books: Account) -> None:
         assert 0 <= symbol["base_held"] <= symbol["base"]
 
 
-def run_until(venue: LocalVenue, folder: Path, mode: str, enough: Callable[[Ran], bool]) -> Ran:
-    """Sessions one after the other until one has `enough`: a busy machine trades less in a while."""
+def run_until(
+    venue: LocalVenue,
+    folder: Path,
+    mode: str,
+    enough: Callable[[Ran], bool],
+    until: Callable[[Running], bool] | None = None,
+) -> Ran:
+    """Sessions one after the other until one has `enough`: a busy machine trades less in a while.
+
+    until : what ends a session sooner than the others
+    """
     for _ in range(5):
-        ran = run_for(ready_for(venue, folder, mode, exits=NATIVE), SECONDS)
+        ran = run_for(ready_for(venue, folder, mode, exits=NATIVE), SECONDS, until=until)
         found = verify(ran.folder)
         assert found.difference is None
         assert found.ok
@@ -69,6 +80,26 @@ def stops_of(ran: Ran, type_: int) -> list[dict[str, Any]]:
     commands = Run.open(ran.folder).table("commands").to_dicts()
     placed = [each for each in commands if each["role"] == ROLE_PROTECTION and each["kind"] == ADD]
     return [each for each in placed if each["type"] == type_]
+
+
+def some(running: Running, type_: int, what: str) -> bool:
+    """Has an order of this type, of those that the core remembers, `what` that is not 0?"""
+    orders = running.built.core.orders
+    return bool(((orders["id"] > 0) & (orders["type"] == type_) & (orders[what] != 0)).any())
+
+
+def rests(running: Running) -> bool:
+    """Does a trailing stop of the core rest, of which the venue has told?"""
+    return any(
+        is_working(each) and each["type"] == TRAILING_STOP and each["trailed"]
+        for each in running.built.core.orders
+    )
+
+
+def fixed(running: Running) -> bool:
+    """Was a distance refused so often that it stays?"""
+    positions = running.built.core.symbols["position"]
+    return bool((positions["trail_refused"] >= TRAIL_REFUSALS_MAX).any())
 
 
 def followed(ran: Ran) -> bool:
@@ -119,7 +150,7 @@ def test_the_next_session_finds_its_trailing_stop_and_leaves_it_where_it_is(tmp_
     }  # fmt: skip
     with market() as venue:
         for _ in range(6):
-            run_for(ready_for(venue, tmp_path, "live", exits=patient), SECONDS)
+            run_for(ready_for(venue, tmp_path, "live", exits=patient), SECONDS, until=rests)
             books = venue.core.clients[DEMO_KEY].account
             if left := resting(books):
                 break
@@ -156,6 +187,7 @@ def test_a_venue_without_trailing_stops_gets_plain_ones(tmp_path) -> None:
         ran = run_until(
             venue, tmp_path, "live", lambda ran: recovered(ran, RECOVERY_TRAIL_OFF)
             and bool(stops_of(ran, STOP_LOSS)),
+            until=lambda running: some(running, STOP_LOSS, "ts_acked"),
         )  # fmt: skip
         books = venue.core.clients[DEMO_KEY].account
 
@@ -170,7 +202,7 @@ def test_a_venue_that_amends_no_distance_keeps_the_one_it_has(tmp_path) -> None:
     options = VenueOptions(fee_schedule="zero", rest_limits=False, trailing_amends=False)
     with market(options=options) as venue:
         ran = run_until(
-            venue, tmp_path, "live", lambda ran: recovered(ran, RECOVERY_TRAIL_FIXED)
+            venue, tmp_path, "live", lambda ran: recovered(ran, RECOVERY_TRAIL_FIXED), until=fixed
         )  # fmt: skip
         books = venue.core.clients[DEMO_KEY].account
 
