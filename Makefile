@@ -33,9 +33,9 @@ warm: setup  ## compile the kernels into their cache, so that nothing waits late
 	$(BIN)/kapitaalbot config warm
 
 # Workers take whole files, and find the kernels compiled: two that compile the same ones at the
-# same time would only wait twice. Files begin in the order of tests/conftest.py: the longest first.
+# same time would only wait twice.
 test: warm  ## run the tests, except the long ones
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not long" $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not long" $(ARGS)
 
 test-long: warm  ## run the long tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m long $(ARGS)

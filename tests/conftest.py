@@ -36,11 +36,6 @@ def pytest_configure(config: pytest.Config) -> None:
         )
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whole sessions first: few tests, long ones; at the end one worker would wait for the other."""
-    items.sort(key=lambda item: "session" not in item.path.parts)
-
-
 def shared_folder(name: str) -> Path:
     folder = SHARED / name
     if not folder.is_dir():
